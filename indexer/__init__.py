@@ -1,0 +1,1 @@
+"""The writing side: sources, signals, enriched documents, vectors."""

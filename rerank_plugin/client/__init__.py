@@ -1,0 +1,1 @@
+"""The drop-in client: plan, candidates, features, rank, render, at opensearch-py's transport."""

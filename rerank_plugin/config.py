@@ -1,0 +1,187 @@
+"""Settings of the read path: typed, frozen, checked once at construction. Defaults live here and nowhere else."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+from rerank_plugin.domain.factors import PRIORS, Weights
+from rerank_plugin.errors import ConfigError
+
+Mode = Literal["on", "off"]
+Dense = Literal["off", "reorder", "extend"]
+Scale = Literal["unit", "log", "saturation", "date"]
+
+#: Environment variable that overrides ``Rerank.mode`` of every client in the process: ``off`` is the kill switch.
+MODE_VARIABLE = "RERANK_MODE"
+#: Environment variable with the model folder to use where none is configured.
+MODEL_VARIABLE = "RERANK_MODEL"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldSource:
+    """Where a factor is read from in an index that was never enriched (DESIGN 4, the field map)."""
+
+    #: Dotted path in ``_source``.
+    field: str
+    #: ``unit``: already in [0, 1], clipped. ``log``: log(1 + x) / (log(1 + x) + log(1 + pivot)).
+    #: ``saturation``: x / (x + pivot). ``date``: a publication date (freshness only).
+    scale: Scale = "unit"
+    #: The value that means 1/2, for ``log`` and ``saturation``.
+    pivot: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not self.field:
+            raise ConfigError("a field map entry needs the name of a field, got an empty one")
+        if self.scale not in get_args(Scale):
+            raise ConfigError(f"scale must be one of {', '.join(get_args(Scale))}, got {self.scale!r}")
+        if not (math.isfinite(self.pivot) and self.pivot > 0):
+            raise ConfigError(f"pivot must be above 0, got {self.pivot!r}")
+
+    def to_unit(self, value: Any) -> float | None:
+        """A stored number as a feature in [0, 1]; ``None`` when it is absent, negative on a log scale or no number."""
+        if isinstance(value, list):
+            value = value[0] if value else None
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            return None
+        if self.scale == "unit":
+            return min(max(float(value), 0.0), 1.0)
+        if value < 0:
+            return None
+        grown = math.log1p(value) if self.scale == "log" else float(value)
+        pivot = math.log1p(self.pivot) if self.scale == "log" else self.pivot
+        return grown / (grown + pivot)
+
+
+def _field_source(factor: str, value: Any) -> FieldSource:
+    default_scale: Scale = "date" if factor == "published_at" else "unit"
+    if isinstance(value, FieldSource):
+        return value
+    if isinstance(value, str):
+        return FieldSource(field=value, scale=default_scale)
+    if isinstance(value, Mapping):
+        unknown = sorted(set(value) - {"field", "scale", "pivot"})
+        if unknown or "field" not in value:
+            raise ConfigError(
+                f"field_map.{factor} takes field, scale and pivot, "
+                + (f"got the unknown key {unknown[0]!r}" if unknown else "and field is missing")
+            )
+        return FieldSource(**{"scale": default_scale, **value})
+    raise ConfigError(f"field_map.{factor} must be a field name or an object, got {value!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rerank:
+    """How a client reranks. Everything has a default; ``Rerank()`` reranks with the shipped model.
+
+    :raises ConfigError: any value out of its range, naming the setting, what was wanted and what was found.
+    """
+
+    #: ``off`` leaves every search exactly as it is. ``RERANK_MODE`` in the environment overrides it.
+    mode: Mode = "on"
+    #: Candidates rescored per query, whatever ``from`` and ``size`` are.
+    window: int = 100
+    #: Log-odds per factor; ``None`` takes the model folder's. Given weights set every gate to 1.
+    weights: Weights | None = None
+    #: Dotted paths the model reads, in order, joined by a newline; empty takes the index's own, else the fields the
+    #: query searched.
+    text_fields: tuple[str, ...] = ()
+    #: Factor (or ``published_at``) -> where it is found in documents that were never enriched.
+    field_map: Mapping[str, FieldSource] = field(default_factory=dict)
+    #: Half-life of freshness; ``None`` takes the index's own, else 365.
+    half_life_days: float | None = None
+    #: The clock; ``None`` is the time of the search, rounded down to the hour.
+    now: datetime | None = None
+    #: A model folder; ``None`` takes ``RERANK_MODEL``, else the shipped one.
+    model: Path | None = None
+    #: Folder of the vector index; ``None`` encodes the window's texts instead.
+    vectors: Path | None = None
+    #: ``reorder``: vector similarity of what the query matched joins the score. ``extend``: the vector index also
+    #: adds candidates. ``off``: words only.
+    dense: Dense = "reorder"
+    #: Candidates added by ``extend``.
+    dense_size: int = 100
+    #: Our whole share of a search call in milliseconds; ``None`` is no limit.
+    deadline_ms: float | None = None
+    #: Threads of the model's session; ``None`` lets onnxruntime choose.
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.mode not in get_args(Mode):
+            raise ConfigError(f"mode must be one of {', '.join(get_args(Mode))}, got {self.mode!r}")
+        if self.dense not in get_args(Dense):
+            raise ConfigError(f"dense must be one of {', '.join(get_args(Dense))}, got {self.dense!r}")
+        for name, low, high in (("window", 1, 1000), ("dense_size", 1, 1000)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+                raise ConfigError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
+        for name in ("half_life_days", "deadline_ms"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0):
+                raise ConfigError(f"{name} must be above 0, got {value!r}")
+        if self.now is not None and self.now.tzinfo is None:
+            raise ConfigError(f"now needs a time zone, got {self.now.isoformat()}; add Z or an offset")
+        if self.dense == "extend" and self.vectors is None:
+            raise ConfigError("dense='extend' needs vectors, the folder that rerank-index load wrote")
+        unknown = sorted(set(self.field_map) - {*PRIORS, "published_at"})
+        if unknown:
+            raise ConfigError(f"field_map names {unknown[0]!r}; it maps {', '.join(PRIORS)} and published_at")
+
+    @classmethod
+    def of(cls, value: Rerank | Mapping[str, Any] | bool | None) -> Rerank:
+        """Settings from what a caller may write after ``rerank=``: settings, a mapping of them, True, False or None.
+
+        Loose forms are converted here, once: weights from a mapping or ``f=w,...``, paths from strings, lists.
+
+        :raises ConfigError: an unknown setting or a value out of range.
+        """
+        if isinstance(value, Rerank):
+            return value
+        if value is None or isinstance(value, bool):
+            return cls(mode="off" if value is False else "on")
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"rerank must be settings, a mapping, True or False, got {type(value).__name__}")
+        known = {each.name for each in fields(cls)}
+        unknown = sorted(set(value) - known)
+        if unknown:
+            raise ConfigError(f"unknown setting rerank.{unknown[0]}; known are {', '.join(sorted(known))}")
+        settings = dict(value)
+        weights = settings.get("weights")
+        if isinstance(weights, str):
+            settings["weights"] = Weights.parse(weights)
+        elif isinstance(weights, Mapping):
+            settings["weights"] = Weights.of(weights)
+        if isinstance(settings.get("text_fields"), str):
+            settings["text_fields"] = (settings["text_fields"],)
+        settings["text_fields"] = tuple(settings.get("text_fields") or ())
+        for name in ("model", "vectors"):
+            if isinstance(settings.get(name), str):
+                settings[name] = Path(settings[name])
+        if isinstance(settings.get("now"), str):
+            from rerank_plugin.domain.features import parse_date
+
+            settings["now"] = parse_date(settings["now"])
+        settings["field_map"] = {
+            factor: _field_source(factor, source) for factor, source in (settings.get("field_map") or {}).items()
+        }
+        return cls(**settings)
+
+    def with_environment(self, environ: Mapping[str, str] = os.environ) -> Rerank:
+        """These settings with ``RERANK_MODE`` and ``RERANK_MODEL`` applied.
+
+        :raises ConfigError: ``RERANK_MODE`` holds something else than a mode.
+        """
+        changed = self
+        mode = environ.get(MODE_VARIABLE, "").strip()
+        if mode:
+            if mode not in get_args(Mode):
+                raise ConfigError(f"{MODE_VARIABLE} must be one of {', '.join(get_args(Mode))}, got {mode!r}")
+            changed = replace(changed, mode=cast(Mode, mode))
+        if changed.model is None and environ.get(MODEL_VARIABLE):
+            changed = replace(changed, model=Path(environ[MODEL_VARIABLE]))
+        return changed

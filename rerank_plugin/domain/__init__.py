@@ -1,0 +1,1 @@
+"""What the rooms exchange: frozen values and pure functions, standard library only."""

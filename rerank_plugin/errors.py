@@ -1,0 +1,43 @@
+"""Every error this project raises on purpose.
+
+    RerankError
+    ├── ConfigError          a setting is wrong (also a ValueError)
+    ├── DataError            a file or record cannot be used
+    ├── EngineError          the search engine did not do what was asked
+    ├── ModelFolderError     a model folder is missing, broken or tampered with
+    ├── VectorIndexError     a vector index is missing, broken or belongs to another index
+    └── MissingExtraError    an optional dependency is not installed
+
+Each message is one line: what was wanted, what was found, what to do. The command line prints it and exits non-zero.
+"""
+
+
+class RerankError(Exception):
+    """Base of all errors of this project."""
+
+
+class ConfigError(RerankError, ValueError):
+    """A setting has a value it may not have."""
+
+
+class DataError(RerankError):
+    """A file, a record or a query cannot be used."""
+
+
+class EngineError(RerankError):
+    """The search engine refused or failed a request that this project needed."""
+
+
+class ModelFolderError(RerankError):
+    """A model folder is missing, incomplete, of another format, or fails its checksums."""
+
+
+class VectorIndexError(RerankError):
+    """A vector index is missing, broken, or does not belong to the index it is used with."""
+
+
+class MissingExtraError(RerankError):
+    """An optional dependency is needed and absent; the message names the extra that brings it."""
+
+    def __init__(self, purpose: str, extra: str) -> None:
+        super().__init__(f"{purpose} needs the extra '{extra}': pip install 'rerank-plugin[{extra}]'")

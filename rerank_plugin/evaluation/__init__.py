@@ -1,0 +1,1 @@
+"""Runs, measures, significance, report: what the judge path needs."""

@@ -1,0 +1,1 @@
+"""Model folders and the torch-free session that runs the trunk in them."""

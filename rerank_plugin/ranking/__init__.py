@@ -1,0 +1,1 @@
+"""From candidates to an order: scorers, gates, the blend. Knows no engine and no JSON."""

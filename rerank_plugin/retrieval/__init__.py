@@ -1,0 +1,1 @@
+"""Finding candidates by vectors, and fusing two rankings."""
