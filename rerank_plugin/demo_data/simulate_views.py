@@ -4,8 +4,8 @@ Nobody counted readers of these works, so the counts are drawn: for work ``i``, 
 
     views_i = round(exp(5 + z_i) * (1 + cited_i) * (1 + age_i / 10) ** 0.5),    z_i normal(0, 1)
 
-``cited_i`` is how many works of the corpus refer to it (attention goes where references already point) and ``age_i`` its
-age in years at ``UNTIL_YEAR`` (older works had longer to be read). The only input is ``Work``: an id, a year and
+``cited_i`` is how many works of the corpus refer to it (attention goes where references already point) and ``age_i``
+its age in years at ``UNTIL_YEAR`` (older works had longer to be read). The only input is ``Work``: an id, a year and
 references. Queries and grades are not an input, so popularity cannot know the answers.
 
 ``python -m rerank_plugin.demo_data.simulate_views`` writes the counts into ``corpus.jsonl`` again; it changes nothing
@@ -65,7 +65,7 @@ def read_works(corpus: Path) -> tuple[list[dict[str, Any]], list[Work]]:
     """
     records: list[dict[str, Any]] = []
     works: list[Work] = []
-    for number, line in enumerate(corpus.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(corpus.read_text(encoding="utf-8").rstrip("\n").split("\n"), start=1):
         try:
             record = json.loads(line)
             metadata = record["metadata"]
