@@ -13,7 +13,7 @@ from rerank_plugin.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class SourceFilter:
-    """A parsed ``_source`` option. Patterns are dotted paths in which ``*`` stands for any characters, dots included."""
+    """A parsed ``_source`` option: dotted paths in which ``*`` stands for any characters, dots included."""
 
     fetch: bool = True
     includes: tuple[str, ...] = ()

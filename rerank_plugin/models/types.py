@@ -17,8 +17,8 @@ class Encoded:
 
     #: (texts, dimensions), float32.
     vectors: NDArray[np.float32]
-    #: Texts of which the model could not read everything.
-    truncated: int
+    #: (texts,): of which of them the model could not read everything.
+    truncated: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class Interaction:
 
     #: (pairs,), float32; uncalibrated.
     logits: NDArray[np.float32]
-    #: Documents of which the model could not read everything; the query is never cut for a document's sake.
-    truncated: int
+    #: (pairs,): documents of which the model could not read everything; the query is never cut for a document's sake.
+    truncated: NDArray[np.bool_]
 
 
 class TwoModeTrunk(Protocol):

@@ -1,0 +1,127 @@
+"""The command ``rerank-index``: a thin skin over :mod:`indexer.load`. Data on standard output, progress on error."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+import sys
+import uuid
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rerank_plugin.errors import ConfigError, RerankError
+
+if TYPE_CHECKING:
+    from indexer.vectors import Encoder
+
+_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="rerank-plugin")
+def commands() -> None:
+    """Write enriched indexes that rerank_plugin reads."""
+
+
+@commands.command("load")
+@click.option("--engine", required=True, help="http(s)://host:9200 or embedded:PATH.")
+@click.option("--index", required=True, help="Name of the index to make.")
+@click.option("--docs", required=True, help="JSONL file (.gz too), BEIR directory, or - for standard input.")
+@click.option("--links", type=_FILE, help='Links between documents: {"from","to"} per line, or two columns with a tab.')
+@click.option("--events", type=_FILE, help='Counts per document: {"_id","views",...} or {"_id","event"} per line.')
+@click.option("--vectors", type=_FOLDER, help="Folder for the vector index; without it there is no novelty.")
+@click.option("--model", type=_FOLDER, help="Model folder that makes the vectors.  [default: the shipped one]")
+@click.option("--signals", type=_FILE, help="TOML or JSON naming the fields of dates, links, trust and counts.")
+@click.option("--now", metavar="ISO", help="The clock of freshness.  [default: the time of the load]")
+@click.option("--half-life-days", type=float, help="Half-life of freshness.  [default: median age, at least 365]")
+@click.option("--analyzer", type=click.Choice(["english", "standard", "cjk"]), default="english", show_default=True)
+@click.option(
+    "--rejects",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="JSONL file of what was left out and why.  [default: INDEX.rejects.jsonl in this directory]",
+)
+@click.option("--recreate", is_flag=True, help="Replace the index if it exists.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def load_command(**options: Any) -> None:
+    """Files to an enriched index: authority, freshness, novelty and popularity beside every document.
+
+    Bad records are counted, listed with their line and reason, and stop nothing.
+    """
+    from indexer.load import LoadJob, load
+    from indexer.progress import Bars, Silent
+    from indexer.signal_config import SignalConfig
+    from rerank_plugin.domain.features import parse_date
+    from rerank_plugin.engines.connect import connect
+
+    half_life_days = options["half_life_days"]
+    if half_life_days is not None and not (math.isfinite(half_life_days) and half_life_days > 0):
+        raise ConfigError(f"--half-life-days must be above 0, got {half_life_days:g}")
+    job = LoadJob(
+        index=options["index"],
+        docs=options["docs"],
+        links=options["links"],
+        events=options["events"],
+        vectors=options["vectors"],
+        now=datetime.now(UTC).replace(microsecond=0) if options["now"] is None else parse_date(options["now"]),
+        half_life_days=half_life_days,
+        rejects=options["rejects"] or Path(re.sub(r"[^\w.-]", "_", options["index"]) + ".rejects.jsonl"),
+        recreate=options["recreate"],
+        analyzer=options["analyzer"],
+        signals=SignalConfig() if options["signals"] is None else SignalConfig.read(options["signals"]),
+        run_id=uuid.uuid4().hex,
+    )
+    encoder = None if job.vectors is None else _encoder(options["model"])
+    with closing(connect(options["engine"])) as client:
+        report = load(job, client, encoder, Bars() if sys.stderr.isatty() else Silent())
+    if options["as_json"]:
+        click.echo(json.dumps(report.as_json()))
+    else:
+        from rich.console import Console
+
+        report.show(Console())
+
+
+def _encoder(folder: Path | None) -> Encoder:
+    """The model of ``--model``, else of ``RERANK_MODEL``, else the shipped one."""
+    from rerank_plugin.config import Rerank
+    from rerank_plugin.models.folder import ModelFolder, default_model_folder
+    from rerank_plugin.models.trunk import open_trunk
+
+    chosen = Rerank(model=folder).with_environment().model
+    return open_trunk(ModelFolder.open(chosen or default_model_folder()))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs ``rerank-index`` and exits: 0 when done, 1 with one line on standard error, 2 for wrong usage."""
+    # opensearch-py logs failed requests with tracebacks; what matters of them stands in our own line.
+    logging.getLogger("opensearch").addHandler(logging.NullHandler())
+    try:
+        commands.main(args=arguments, prog_name="rerank-index", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        _fail("stopped by the keyboard; an index that was being written is incomplete, load again with --recreate")
+    except RerankError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename or 'a file'}: {error.strerror or error}")
+    except Exception as error:
+        place = error.__traceback__
+        while place is not None and place.tb_next is not None:
+            place = place.tb_next
+        where = "" if place is None else f" at {Path(place.tb_frame.f_code.co_filename).name}:{place.tb_lineno}"
+        _fail(f"unexpected {type(error).__name__}{where}: {error}; please report it")
+
+
+def _fail(message: str) -> None:
+    click.echo(f"rerank-index: {' '.join(message.split())}", err=True)
+    sys.exit(1)

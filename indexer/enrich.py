@@ -1,0 +1,119 @@
+"""From what is known of the documents to the ``rerank`` object of each (DESIGN 4), with an account of every signal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from statistics import fmean, quantiles
+from typing import TYPE_CHECKING, Any
+
+from indexer.catalogue import Catalogue
+from indexer.progress import Progress
+from indexer.signal_config import SignalConfig
+from indexer.signals.authority import authority, pagerank
+from indexer.signals.freshness import freshness, half_life_for
+from indexer.signals.novelty import novelty
+from indexer.signals.popularity import fit_knots, popularity
+from rerank_plugin.domain.factors import PRIORS
+from rerank_plugin.domain.index_meta import FEATURES_VERSION
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signals:
+    """The features of a collection, one list per factor in load order; ``None`` where unknown."""
+
+    features: dict[str, list[float | None]]
+    dates: list[datetime | None]
+    half_life_days: float
+    #: Factor -> coverage, spread and how it was made: for ``--json`` and for ``_meta``.
+    account: dict[str, dict[str, Any]]
+
+    def rerank_object(self, position: int) -> dict[str, Any]:
+        """The ``rerank`` object of one document; unknown features have no key."""
+        stored: dict[str, Any] = {"features_version": FEATURES_VERSION}
+        for factor in PRIORS:
+            value = self.features[factor][position]
+            if value is not None:
+                stored[factor] = value
+        date = self.dates[position]
+        if date is not None:
+            stored["published_at"] = iso_z(date)
+        return stored
+
+
+def iso_z(date: datetime) -> str:
+    """``2020-05-31T12:00:00Z``, with a fraction only where the date has one."""
+    return date.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def compute_signals(
+    catalogue: Catalogue,
+    config: SignalConfig,
+    vectors: NDArray[np.float32] | None,
+    *,
+    now: datetime,
+    half_life_days: float | None,
+    progress: Progress,
+) -> Signals:
+    """All signals of a collection.
+
+    :param vectors: (documents, dimensions), L2-normalised; ``None`` leaves novelty unknown.
+    :param half_life_days: ``None`` chooses one from the ages of the documents.
+    :raises MissingExtraError: a library that a signal needs is not installed.
+    """
+    dates = catalogue.dates
+    half_life = half_life_for(dates, now=now) if half_life_days is None else half_life_days
+    features = {"freshness": freshness(dates, now=now, half_life_days=half_life)}
+    fresh: dict[str, Any] = {
+        "half_life_days": half_life,
+        "half_life_from": "ages" if half_life_days is None else "given",
+        "reference_time": iso_z(now),
+    }
+    features["authority"], trusted = _authority(catalogue, config)
+    knots = fit_knots(catalogue.counts, config.counts)
+    features["popularity"] = popularity(catalogue.counts, knots=knots, weights=config.counts)
+    if vectors is None:
+        features["novelty"] = [None] * len(catalogue)
+    else:
+        with progress.step("novelty", sum(date is not None for date in dates)) as advance:
+            features["novelty"] = novelty(vectors, dates, advance=advance)
+    details = {"authority": trusted, "freshness": fresh, "popularity": {"knots": knots}, "novelty": {}}
+    reasons = {
+        "authority": "no links and no trust",
+        "freshness": "no dates",
+        "popularity": "no counts",
+        "novelty": "no vectors: load with --vectors" if vectors is None else "no dates",
+    }
+    account = {factor: {**_spread(features[factor], reasons[factor]), **details[factor]} for factor in PRIORS}
+    return Signals(features=features, dates=dates, half_life_days=half_life, account=account)
+
+
+def _authority(catalogue: Catalogue, config: SignalConfig) -> tuple[list[float | None], dict[str, Any]]:
+    sources, targets = catalogue.edges()
+    ranks = pagerank(sources, targets, len(catalogue), damping=config.damping) if sources else None
+    account: dict[str, Any] = {
+        "links": 0 if ranks is None else ranks.links,
+        "trusted": sum(each is not None for each in catalogue.trust),
+    }
+    if ranks is not None:
+        account["pagerank"] = {
+            "iterations": ranks.iterations,
+            "residual": float(f"{ranks.residual:.3g}"),
+            "converged": ranks.converged,
+        }
+    return authority(ranks, catalogue.trust, link_share=config.link_share), account
+
+
+def _spread(values: Sequence[float | None], reason: str) -> dict[str, Any]:
+    """How many documents have the feature and how far it tells them apart; why, where none has."""
+    known = [value for value in values if value is not None]
+    account: dict[str, Any] = {"documents": len(known), "coverage": round(len(known) / max(len(values), 1), 4)}
+    if not known:
+        return {**account, "absent": reason}
+    cuts = quantiles(known, n=20, method="inclusive") if len(known) > 1 else known * 19
+    return {**account, "mean": round(fmean(known), 4), "p05": round(cuts[0], 4), "p95": round(cuts[18], 4)}

@@ -1,0 +1,64 @@
+"""``rerank model calibrate``: fits the relevance scale and the weights of a model folder to judged collections."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from rerank_plugin.cli import common
+from rerank_plugin.cli.loading import analyzer_for, load
+
+
+@click.command()
+@click.argument("model", type=common.FOLDER)
+@click.option("--dataset", "datasets", type=common.FOLDER, multiple=True, required=True, help="A BEIR directory.")
+@click.option("--split", default="train", show_default=True, help="Which judgments to fit to.")
+@common.now_option
+@common.json_option
+def calibrate(model: Path, datasets: tuple[Path, ...], split: str, now: datetime | None, as_json: bool) -> None:
+    """Fit a model folder's relevance scale and factor weights to judged collections; writes its manifest.json.
+
+    Every collection is loaded into a temporary embedded engine and searched the way applications search; what was found
+    is fitted, nothing is added. Collections count the same whatever their size. Do not give what you will test on.
+
+    \b
+    rerank model calibrate my-model --dataset beir/scifact --dataset beir/my-collection --split train
+    """
+    from rerank_plugin import wiring
+    from rerank_plugin.evaluation.collection import read_beir
+    from rerank_plugin.models.folder import ModelFolder, update_manifest
+    from rerank_plugin.training.calibrate import equal_weights, fit_head, ndcg_at_10
+
+    collections = [read_beir(folder, split) for folder in datasets]
+    windows = []
+    for folder, collection in zip(datasets, collections, strict=True):
+        with tempfile.TemporaryDirectory(prefix="rerank-calibrate-") as scratch:
+            out = Path(scratch)
+            setup = wiring.Setup(
+                engine=f"embedded:{out / 'engine'}",
+                index="calibrate",
+                now=now or common.present(),
+                vectors=out / "vectors",
+            )
+            load(folder, out, setup, analyzer_for(folder), model=model)
+            windows.append(wiring.calibration_windows(setup, collection, model, progress=common.progress))
+    head = fit_head(windows)
+    weights = equal_weights(windows, head)
+    fitted = {collection.name: len(found) for collection, found in zip(collections, windows, strict=True)}
+    ndcg = {
+        collection.name: round(ndcg_at_10(found, head, weights), 4)
+        for collection, found in zip(collections, windows, strict=True)
+    }
+    result = {"relevance": head.to_manifest(), "weights": weights.as_dict()}
+    measured = {"calibration": {"split": split, "queries": fitted, "nDCG@10": ndcg}}
+    update_manifest(model, **result, metrics={**ModelFolder.open(model).manifest.metrics, **measured})
+    if as_json:
+        common.print_json({**result, "queries": fitted, "nDCG@10": ndcg})
+    else:
+        for case, fit in head.to_manifest().items():
+            click.echo(f"{case:12} " + "  ".join(f"{name} {value:+.3f}" for name, value in fit.items()))
+        click.echo("weights      " + "  ".join(f"{name} {value:.1f}" for name, value in weights.as_dict().items()))
+        click.echo(f"written to {model / 'manifest.json'}")

@@ -1,0 +1,86 @@
+"""Results as tables for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rerank_plugin.domain.factors import PRIORS
+from rerank_plugin.evaluation.metrics import MEASURES
+
+#: Letters from an empty to a full cell.
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+BAR_WIDTH = 6
+
+
+def console() -> Console:
+    """Standard output; a width of 120 where it is no terminal, so that files and pipes get whole tables."""
+    found = Console(highlight=False, soft_wrap=False)
+    return found if found.is_terminal else Console(highlight=False, width=120)
+
+
+def bar(value: float, width: int = BAR_WIDTH) -> str:
+    """A value of [0, 1] as a bar of that many letters."""
+    eighths = round(min(max(value, 0.0), 1.0) * width * 8)
+    full, rest = divmod(eighths, 8)
+    return ("█" * full + (_EIGHTHS[rest] if rest else "")).ljust(width)
+
+
+def print_arms(result: Mapping[str, Any]) -> None:
+    """One row per arm."""
+    table = Table(
+        title=f"{result['dataset']}: {result['queries']} queries, nDCG with {result['gain']} gain",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+    )
+    table.add_column("arm")
+    for name in (*MEASURES, "p50 ms", "p95 ms", *(f"{factor[:5]}." for factor in PRIORS), "fallbacks"):
+        table.add_column(name, justify="right")
+    for label, arm in result["arms"].items():
+        factors = arm["factors@10"]
+        table.add_row(
+            Text(label),
+            *(f"{arm[measure]:.3f}" for measure in MEASURES),
+            *(f"{arm['latency_ms'][key]:.1f}" for key in ("p50", "p95")),
+            *("–" if factors[factor] is None else f"{factors[factor]:.2f}" for factor in PRIORS),
+            str(arm["fallbacks"]),
+        )
+    out = console()
+    out.print(table)
+    for label, arm in result["arms"].items():
+        for reason, count in arm["reasons"].items():
+            out.print(Text(f"{label}: {count} of {result['queries']} searches were not reranked in full: {reason}"))
+    for key, told in (
+        ("unjudged", "queries have no judgments"),
+        ("without_relevant", "judged queries have no relevant document"),
+    ):
+        if result[key]:
+            out.print(f"{result[key]} {told} and are left out.")
+
+
+def print_comparisons(result: Mapping[str, Any]) -> None:
+    """One row per pair of arms, for the first measure; the report has them all. Nothing where there is no pair."""
+    rows = [row for row in result["comparisons"] if row["measure"] == MEASURES[0]]
+    if not rows:
+        return
+    table = Table(title=f"{MEASURES[0]}, candidate minus baseline", title_justify="left", box=box.SIMPLE_HEAD)
+    for name in ("candidate", "baseline"):
+        table.add_column(name)
+    for name in ("difference", "95 % interval", "p (t)", "p (perm.)", "win/tie/loss"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        interval = "–" if row["ci95"] is None else f"{row['ci95'][0]:+.3f} to {row['ci95'][1]:+.3f}"
+        table.add_row(
+            Text(row["candidate"]),
+            Text(row["baseline"]),
+            f"{row['delta']:+.3f}",
+            interval,
+            *("–" if row[key] is None else f"{row[key]:.4f}" for key in ("p_ttest", "p_permutation")),
+            f"{row['wins']}/{row['ties']}/{row['losses']}",
+        )
+    console().print(table)

@@ -1,0 +1,70 @@
+"""The part vectors play in one search: cosines for its window, and documents added to it (DESIGN 6.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Generator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from rerank_plugin.client.dense import Dense
+from rerank_plugin.client.meta import Metas
+from rerank_plugin.client.plan import Plan
+from rerank_plugin.client.rewrite import Key
+from rerank_plugin.client.steps import Local
+from rerank_plugin.errors import RerankError
+
+Reply = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Similarity:
+    """What the vector index says of a window."""
+
+    #: In the window's order; ``None`` where the ranker must look for itself.
+    cosines: tuple[float | None, ...]
+    #: Documents near the query that are not in the window, nearest first, with their cosines.
+    near: dict[Key, float] = field(default_factory=dict)
+    #: For the status; empty when there is nothing to say.
+    note: str = ""
+
+
+def similarity(
+    plan: Plan, dense: Dense | None, metas: Metas, keys: Sequence[Key]
+) -> Generator[Local, Reply, Similarity]:
+    """Cosines of the window, and with ``extend`` the documents to add.
+
+    A vector index that cannot be used, or that belongs to other indices, costs nothing but its help: the note says so.
+    """
+    settings = plan.settings
+    none = (None,) * len(keys)
+    if dense is None or settings.dense == "off":
+        return Similarity(none)
+    try:
+        checksum = yield Local(dense.checksum)
+        covered = {
+            name for name, meta in metas.metas.items() if meta.vectors is not None and meta.vectors.checksum == checksum
+        }
+        if not covered:
+            return Similarity(none, note="the configured vectors belong to none of the indices searched")
+        known = yield Local(partial(dense.cosines, plan.text, [doc_id for _, doc_id in keys]))
+        cosines = tuple(cosine if index in covered else None for (index, _), cosine in zip(keys, known, strict=True))
+        if settings.dense != "extend":
+            return Similarity(cosines)
+        note = _cannot_extend(plan, covered)
+        if note:
+            return Similarity(cosines, note=note)
+        found = yield Local(partial(dense.nearest, plan.text, settings.dense_size + len(keys)))
+    except RerankError as error:
+        return Similarity(none, note=" ".join(str(error).split()))
+    [index] = covered
+    near = [((index, doc_id), cosine) for doc_id, cosine in found if (index, doc_id) not in set(keys)]
+    return Similarity(cosines, near=dict(near[: settings.dense_size]))
+
+
+def _cannot_extend(plan: Plan, covered: Collection[str]) -> str:
+    if not plan.leaves:
+        return "nothing added: the query has no clause that asks for this text"
+    if len(covered) > 1:
+        return "nothing added: several of the indices searched have these vectors"
+    return ""

@@ -1,0 +1,167 @@
+"""The vector index: exact cosine search over a folder that ``rerank-index load --vectors`` writes (FAISS inside).
+
+Cosines are rounded to six digits, so that equal vectors tie whatever road their sums took; ties keep insertion order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rerank_plugin.domain.index_meta import VectorsMeta
+from rerank_plugin.errors import VectorIndexError
+from rerank_plugin.retrieval.vector_folder import LOAD_AGAIN, load_faiss, read_folder, write_folder
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+DIGITS = 6
+
+
+class VectorIndex:
+    """Document vectors with exact inner-product search; never changed; threads may share it."""
+
+    def __init__(self, index: Any, doc_ids: Sequence[str], meta: VectorsMeta) -> None:
+        """Wraps an ``IndexFlatIP`` of normalised vectors; use :meth:`open`."""
+        self._index = index
+        self._doc_ids = tuple(doc_ids)
+        self._positions = {doc_id: position for position, doc_id in enumerate(self._doc_ids)}
+        self.meta = meta
+
+    @property
+    def model(self) -> str:
+        """Name of the model that made the vectors; a query must be encoded by the same."""
+        return self.meta.model
+
+    @property
+    def dimensions(self) -> int:
+        """Length of a vector."""
+        return self.meta.dimensions
+
+    def __len__(self) -> int:
+        """How many documents have a vector."""
+        return len(self._doc_ids)
+
+    @classmethod
+    def write(
+        cls, folder: Path, doc_ids: Sequence[str], vectors: NDArray[np.float32], *, name: str, model: str
+    ) -> VectorsMeta:
+        """What the folder now holds. The folder is complete or, on any error, as it was.
+
+        :param vectors: (documents, dimensions), finite; normalised here, a zero vector stays zero.
+        :raises VectorIndexError: shapes that do not fit, doubled ids, a folder that holds something else or cannot
+            be written.
+        :raises MissingExtraError: faiss is not installed.
+        """
+        faiss = load_faiss()
+        matrix = _checked(vectors, doc_ids)
+        index = faiss.IndexFlatIP(matrix.shape[1])
+        index.add(matrix)
+        return write_folder(folder, index, doc_ids, name=name, model=model)
+
+    @classmethod
+    def open(cls, folder: Path, expected: VectorsMeta | None = None) -> VectorIndex:
+        """The index in ``folder``, checked against its manifest and against what an index's ``_meta`` says of it.
+
+        :raises VectorIndexError: a file is missing or broken, or the folder belongs to another index or load.
+        :raises MissingExtraError: faiss is not installed.
+        """
+        index, doc_ids, meta = read_folder(folder, expected)
+        return cls(index, doc_ids, meta)
+
+    def search(
+        self, vector: NDArray[np.float32], k: int, among: Collection[str] | None = None
+    ) -> list[tuple[str, float]]:
+        """The ``k`` nearest documents with their cosine in [-1, 1], best first, ties in insertion order.
+
+        :param vector: (dimensions,), any length.
+        :param k: may exceed the corpus; 0 or less finds nothing.
+        :param among: only these documents; ids without a vector are passed over.
+        :raises VectorIndexError: the vector has other dimensions or is not finite.
+        """
+        import numpy as np
+
+        query = self._query(vector)
+        parameters, available = None, len(self)
+        if among is not None:
+            chosen = np.array(
+                [self._positions[each] for each in dict.fromkeys(among) if each in self._positions], dtype=np.int64
+            )
+            available = len(chosen)
+            faiss = load_faiss()
+            selector = faiss.IDSelectorBatch(chosen)
+            parameters = faiss.SearchParameters(sel=selector)
+        if k <= 0 or available == 0:
+            return []
+        # One more than asked for shows whether a tie crosses the cut; then all of that tie are fetched.
+        scores, positions = self._index.search(query, min(k + 1, available), params=parameters)
+        found = _rounded(scores[0], positions[0])
+        if len(found) > k and found[k - 1][1] == found[k][1]:
+            _, scores, positions = self._index.range_search(query, found[k][1] - 10.0**-DIGITS, params=parameters)
+            found = _rounded(scores, positions)
+        found.sort(key=lambda each: (-each[1], each[0]))
+        return [(self._doc_ids[position], cosine) for position, cosine in found[:k]]
+
+    def similarities(self, vector: NDArray[np.float32], doc_ids: Sequence[str]) -> list[float | None]:
+        """The cosine of each document in the order given; ``None`` for a document without a vector.
+
+        :raises VectorIndexError: the vector has other dimensions or is not finite.
+        """
+        import numpy as np
+
+        query = self._query(vector)
+        known = [self._positions[doc_id] for doc_id in doc_ids if doc_id in self._positions]
+        if not known:
+            return [None] * len(doc_ids)
+        rows = self._index.reconstruct_batch(np.array(known, dtype=np.int64))
+        cosines = iter([_cosine(value) for value in rows @ query[0]])
+        return [next(cosines) if doc_id in self._positions else None for doc_id in doc_ids]
+
+    def _query(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
+        import numpy as np
+
+        query = np.asarray(vector, dtype=np.float32).reshape(1, -1)
+        if query.shape[1] != self.dimensions:
+            raise VectorIndexError(
+                f"the vector index {self.meta.name} has {self.dimensions} dimensions (model {self.model}), the query's "
+                f"vector has {query.shape[1]}; encode it with the same model, or {LOAD_AGAIN}"
+            )
+        if not np.isfinite(query).all():
+            raise VectorIndexError("a query's vector must be finite, got NaN or infinity; encode the query again")
+        return _normalised(query)
+
+
+def _checked(vectors: NDArray[np.float32], doc_ids: Sequence[str]) -> NDArray[np.float32]:
+    import numpy as np
+
+    matrix = np.asarray(vectors, dtype=np.float32)
+    if matrix.ndim != 2 or len(matrix) != len(doc_ids) or matrix.shape[1] < 1:
+        raise VectorIndexError(f"a vector index needs one row per document, got {matrix.shape} for {len(doc_ids)} ids")
+    if len(set(doc_ids)) != len(doc_ids):
+        raise VectorIndexError("a vector index needs distinct document ids, some were given twice; drop the duplicates")
+    if not np.isfinite(matrix).all():
+        raise VectorIndexError("a vector index needs finite vectors, some hold NaN or infinity; check the model")
+    return _normalised(matrix)
+
+
+def _normalised(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+    import numpy as np
+
+    lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
+    scaled: NDArray[np.float32] = np.ascontiguousarray(matrix / np.where(lengths > 0, lengths, 1.0), dtype=np.float32)
+    return scaled
+
+
+def _cosine(value: float) -> float:
+    return min(max(round(float(value), DIGITS), -1.0), 1.0)
+
+
+def _rounded(scores: Any, positions: Any) -> list[tuple[int, float]]:
+    """Position and cosine of what faiss found; it pads with position -1."""
+    return [
+        (int(place), _cosine(score))
+        for place, score in zip(positions.tolist(), scores.tolist(), strict=True)
+        if place >= 0
+    ]

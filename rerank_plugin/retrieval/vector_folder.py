@@ -1,0 +1,186 @@
+"""The folder of a vector index: what is in it, how it is replaced whole, and how it is checked.
+
+FOLDER/vectors.faiss    one L2-normalised float32 vector per document
+FOLDER/ids.json         the document ids, in the order of the vectors
+FOLDER/manifest.json    format, name, model, dimensions, documents, sha256 of both files
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rerank_plugin.domain.index_meta import VectorsMeta
+from rerank_plugin.errors import MissingExtraError, VectorIndexError
+
+FORMAT = 1
+VECTORS_FILE, IDS_FILE, MANIFEST_FILE = "vectors.faiss", "ids.json", "manifest.json"
+LOAD_AGAIN = "run rerank-index load --vectors again"
+
+
+def load_faiss() -> Any:
+    """The faiss module.
+
+    :raises MissingExtraError: it is not installed.
+    """
+    try:
+        import faiss
+    except ImportError as error:
+        raise MissingExtraError("searching vectors", "dense") from error
+    return faiss
+
+
+def write_folder(folder: Path, index: Any, doc_ids: Sequence[str], *, name: str, model: str) -> VectorsMeta:
+    """What the folder now holds: this faiss index. On any error the folder is as it was.
+
+    :raises VectorIndexError: the folder holds something else or cannot be written.
+    """
+    faiss = load_faiss()
+    check_replaceable(folder)
+    scratch: Path | None = None
+    try:
+        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        faiss.write_index(index, str(scratch / VECTORS_FILE))
+        (scratch / IDS_FILE).write_text(json.dumps(list(doc_ids)), encoding="utf-8")
+        checksum = _sha256(scratch / VECTORS_FILE)
+        meta = VectorsMeta(name=name, checksum=checksum, model=model, dimensions=int(index.d))
+        manifest = {
+            "format": FORMAT,
+            "name": name,
+            "model": model,
+            "dimensions": meta.dimensions,
+            "documents": len(doc_ids),
+            "sha256": {VECTORS_FILE: checksum, IDS_FILE: _sha256(scratch / IDS_FILE)},
+        }
+        (scratch / MANIFEST_FILE).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        scratch.chmod(0o755)  # mkdtemp keeps others out; readers of the index may be other users
+        _replace(scratch, folder)
+    except (OSError, RuntimeError) as error:  # faiss reports failed writes as RuntimeError
+        raise _unwritable(folder, error) from error
+    finally:
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+    return meta
+
+
+def read_folder(folder: Path, expected: VectorsMeta | None = None) -> tuple[Any, list[str], VectorsMeta]:
+    """The faiss index, its document ids and what the manifest says, all checked against each other.
+
+    :raises VectorIndexError: a file is missing or broken, or the folder does not fit ``expected``.
+    """
+    faiss = load_faiss()
+    manifest = _manifest(folder)
+    meta = VectorsMeta(
+        name=manifest["name"],
+        checksum=manifest["sha256"][VECTORS_FILE],
+        model=manifest["model"],
+        dimensions=manifest["dimensions"],
+    )
+    if expected is not None:
+        _check_belongs(folder, meta, expected)
+    try:
+        for file in (VECTORS_FILE, IDS_FILE):
+            if _sha256(folder / file) != manifest["sha256"][file]:
+                raise VectorIndexError(f"{folder / file} is not the file its manifest describes; {LOAD_AGAIN}")
+        doc_ids = json.loads((folder / IDS_FILE).read_text(encoding="utf-8"))
+        index = faiss.read_index(str(folder / VECTORS_FILE))
+    except (OSError, RuntimeError, ValueError) as error:
+        raise VectorIndexError(f"cannot read the vector index {folder}: {_first_line(error)}; {LOAD_AGAIN}") from error
+    if not (index.ntotal == len(doc_ids) == manifest["documents"] and index.d == meta.dimensions):
+        raise VectorIndexError(
+            f"{folder} holds {index.ntotal} vectors of {index.d} dimensions for {len(doc_ids)} ids, its manifest "
+            f"says {manifest['documents']} of {meta.dimensions}; {LOAD_AGAIN}"
+        )
+    return index, doc_ids, meta
+
+
+def check_replaceable(folder: Path) -> None:
+    """Nothing, where :func:`write_folder` may put an index: a new or empty folder, or an older vector index.
+
+    Parents that do not exist are made: asked before the long work of encoding, this finds out that it would be in vain.
+
+    :raises VectorIndexError: the path is a file, a folder with other things in it, or cannot be written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise VectorIndexError(f"the vector index needs a folder, {folder} is a file; name another path")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent)).rmdir()
+        inside = {each.name for each in folder.iterdir()} if folder.exists() else set()
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    others = sorted(inside - {VECTORS_FILE, IDS_FILE, MANIFEST_FILE})
+    if others:
+        raise VectorIndexError(f"{folder} holds other things than a vector index ({others[0]}); name a new folder")
+
+
+def _unwritable(folder: Path, error: Exception) -> VectorIndexError:
+    return VectorIndexError(
+        f"cannot write the vector index {folder}: {_first_line(error)}; free some space or name another folder"
+    )
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+
+
+def _replace(new: Path, folder: Path) -> None:
+    """Puts ``new`` in the place of ``folder``; the old one is moved aside first and removed last."""
+    if not folder.exists():
+        new.rename(folder)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
+    folder.rename(aside / "index")
+    try:
+        new.rename(folder)
+    except OSError:
+        os.rename(aside / "index", folder)
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    """The manifest with every key this release reads, in the types it reads them in."""
+    try:
+        stored = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+        if stored["format"] != FORMAT:
+            raise VectorIndexError(
+                f"{folder} has format {stored['format']!r}, this release reads {FORMAT}; {LOAD_AGAIN}"
+            )
+        return {
+            "name": str(stored["name"]),
+            "model": str(stored["model"]),
+            "dimensions": int(stored["dimensions"]),
+            "documents": int(stored["documents"]),
+            "sha256": {file: str(stored["sha256"][file]) for file in (VECTORS_FILE, IDS_FILE)},
+        }
+    except FileNotFoundError as error:
+        raise VectorIndexError(f"{folder} is no vector index (no {MANIFEST_FILE}); {LOAD_AGAIN}") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise VectorIndexError(
+            f"{folder / MANIFEST_FILE} cannot be read ({_first_line(error)}); {LOAD_AGAIN}"
+        ) from error
+
+
+def _check_belongs(folder: Path, found: VectorsMeta, expected: VectorsMeta) -> None:
+    # The name is a label: the folder may have been copied elsewhere under another one.
+    for what in ("model", "dimensions", "checksum"):
+        have, want = getattr(found, what), getattr(expected, what)
+        if have != want:
+            have, want = (each[:12] if what == "checksum" else each for each in (have, want))
+            raise VectorIndexError(
+                f"the vector index {folder} does not belong to this index: its {what} is {have}, the index was loaded "
+                f"with {want}; {LOAD_AGAIN}, or name the right folder"
+            )

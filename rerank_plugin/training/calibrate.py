@@ -1,0 +1,197 @@
+"""Fitting the calibrated head and the weights: what the shipped numbers in ``manifest.json`` come from.
+
+Head, in two steps. Slopes: a listwise softmax loss over what retrieval found for each query (Cao et al. 2007, ListNet's
+top-one form), which cancels every per-query offset, so that a collection of easy queries does not bend them. Scale and
+intercept: logistic regression on that one number (Platt 1999) over the calibration set, so that z is a log-odds.
+Unjudged candidates count as not relevant, as the measures count them; positives that retrieval missed are not injected.
+Every collection counts the same, whatever its size.
+
+Weights: the same for every factor, raised as far as no collection loses more than a hundredth of its nDCG@10.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rerank_plugin.domain.factors import PRIORS, Weights
+from rerank_plugin.errors import DataError
+from rerank_plugin.ranking.blend import blend, in_order
+from rerank_plugin.ranking.gate import query_gates
+from rerank_plugin.ranking.ranker import top_score
+from rerank_plugin.ranking.relevance import FirstStage, Fit, RelevanceHead
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from rerank_plugin.ranking.types import RankRequest
+
+#: Weights tried, and how much of a collection's nDCG@10 may be lost for them.
+STEPS = tuple(round(0.1 * step, 1) for step in range(11))
+ALLOWED_LOSS = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One query's candidates as the read path found them, each with its cosine."""
+
+    request: RankRequest
+    #: (candidates,) or ``None`` where attention between query and document is closed: it would repeat the cosine.
+    interactions: NDArray[np.float64] | None
+    #: Judged grades by document id, those of documents that retrieval missed included.
+    judgments: Mapping[str, int]
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        """(candidates,) first-stage scores, at least 0."""
+        return np.array([max(each.retrieval_score or 0.0, 0.0) for each in self.request.candidates])
+
+    @property
+    def cosines(self) -> NDArray[np.float64]:
+        """(candidates,); 0 for a document without text."""
+        return np.array([each.cosine or 0.0 for each in self.request.candidates])
+
+    @property
+    def grades(self) -> NDArray[np.float64]:
+        """(candidates,), 0 where not judged."""
+        return np.array([max(float(self.judgments.get(each.doc_id, 0)), 0.0) for each in self.request.candidates])
+
+
+def fit_head(collections: Sequence[Sequence[Window]]) -> RelevanceHead:
+    """One fit per case of known inputs, all slopes at least 0.
+
+    :raises DataError: a collection has no window with both a relevant and another candidate.
+    """
+    usable: list[Window] = []
+    shares: list[float] = []
+    for windows in collections:
+        both = [each for each in windows if (each.grades > 0).any() and (each.grades <= 0).any()]
+        if not both:
+            raise DataError(f"none of {len(windows)} windows holds a relevant and an irrelevant candidate; cannot fit")
+        usable += both
+        shares += [1.0 / len(both)] * len(both)
+    columns = {
+        "log_score": [np.log1p(each.scores) for each in usable],
+        "relative_score": [each.scores / max(each.scores.max(), 1e-9) for each in usable],
+        "cosine": [each.cosines for each in usable],
+    }
+    text = ["cosine"]
+    if all(each.interactions is not None for each in usable):
+        columns["interaction"] = [each.interactions for each in usable if each.interactions is not None]
+        text.append("interaction")
+    score = ["log_score", "relative_score"]
+    cases = {"score+text": [*score, *text], "text": text, "score": score}
+    grades = [each.grades for each in usable]
+    return RelevanceHead({case: _fit(names, columns, grades, shares) for case, names in cases.items()})
+
+
+def _fit(
+    names: Sequence[str],
+    columns: Mapping[str, Sequence[NDArray[np.float64]]],
+    grades: Sequence[NDArray[np.float64]],
+    shares: Sequence[float],
+) -> Fit:
+    groups = [np.stack([columns[name][place] for name in names], axis=1) for place in range(len(grades))]
+    slopes = listwise_slopes(groups, grades, shares)
+    sums = np.concatenate([group @ slopes for group in groups])
+    each_share = np.concatenate([np.full(len(grade), share) for grade, share in zip(grades, shares, strict=True)])
+    scale, intercept = platt(sums, np.concatenate([grade > 0 for grade in grades]), each_share)
+    return Fit(intercept=intercept, **{name: scale * float(slope) for name, slope in zip(names, slopes, strict=True)})
+
+
+def listwise_slopes(
+    groups: Sequence[NDArray[np.float64]], grades: Sequence[NDArray[np.float64]], shares: Sequence[float]
+) -> NDArray[np.float64]:
+    """(inputs,) non-negative slopes of least listwise cross-entropy.
+
+    :param groups: per query (candidates, inputs).
+    :param grades: per query (candidates,); the target distribution is grades / their sum.
+    :param shares: how much each query counts; their sum is free.
+    """
+    from scipy.optimize import minimize
+
+    total_share = sum(shares)
+
+    def loss(slopes: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        total, gradient = 0.0, np.zeros_like(slopes)
+        for inputs, grade, share in zip(groups, grades, shares, strict=True):
+            target = grade / grade.sum()
+            logits = inputs @ slopes
+            logits -= logits.max()
+            log_sum = np.log(np.exp(logits).sum())
+            total -= share * float(target @ (logits - log_sum))
+            gradient -= share * ((target - np.exp(logits - log_sum)) @ inputs)
+        return total / total_share, gradient / total_share
+
+    inputs = groups[0].shape[1]
+    found = minimize(loss, np.ones(inputs), jac=True, method="L-BFGS-B", bounds=[(0.0, 100.0)] * inputs)
+    slopes: NDArray[np.float64] = found.x
+    return slopes
+
+
+def platt(sums: NDArray[np.float64], relevant: NDArray[np.bool_], shares: NDArray[np.float64]) -> tuple[float, float]:
+    """Scale (at least 0) and intercept of the weighted logistic regression of ``relevant`` on ``sums``.
+
+    :param sums, relevant, shares: (candidates,).
+    """
+    from scipy.optimize import minimize
+
+    weights = shares / shares.sum()
+    centre = float(weights @ sums)  # centred, the two parameters hardly depend on each other
+
+    def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        z = parameters[0] * (sums - centre) + parameters[1]
+        error = weights * (1.0 / (1.0 + np.exp(-z)) - relevant)
+        value = float(weights @ (np.logaddexp(0.0, z) - relevant * z))
+        return value, np.array([error @ (sums - centre), error.sum()])
+
+    found = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(0.0, 100.0), (-100.0, 100.0)])
+    scale, intercept = (float(each) for each in found.x)
+    return scale, intercept - scale * centre
+
+
+def ndcg_at_10(windows: Sequence[Window], head: RelevanceHead, weights: Weights) -> float:
+    """Mean nDCG@10 (linear gain, ir-measures) of the windows in the order of the blend, gates as the queries ask."""
+    import ir_measures
+
+    qrels = {str(place): dict(window.judgments) for place, window in enumerate(windows)}
+    run: dict[str, dict[str, float]] = {}
+    for place, window in enumerate(windows):
+        gates = query_gates(window.request.query)
+        candidates = window.request.candidates
+        top = top_score(candidates)
+        interactions = [None] * len(candidates) if window.interactions is None else window.interactions.tolist()
+        ranked = in_order(
+            [
+                blend(
+                    head.z(
+                        None if each.retrieval_score is None else FirstStage(each.retrieval_score, top),
+                        cosine=each.cosine,
+                        interaction=interaction,
+                    ),
+                    each,
+                    weights,
+                    gates,
+                )
+                for each, interaction in zip(candidates, interactions, strict=True)
+            ]
+        )
+        run[str(place)] = {each.candidate.doc_id: -float(rank) for rank, each in enumerate(ranked)}
+    measure = ir_measures.nDCG @ 10
+    return float(ir_measures.calc_aggregate([measure], qrels, run)[measure])
+
+
+def equal_weights(collections: Sequence[Sequence[Window]], head: RelevanceHead) -> Weights:
+    """The largest equal weight of all factors that costs no collection more than ``ALLOWED_LOSS`` of its nDCG@10."""
+    plain = [ndcg_at_10(windows, head, Weights()) for windows in collections]
+    best = 0.0
+    for step in STEPS[1:]:
+        weights = Weights.of(dict.fromkeys(PRIORS, step))
+        kept = [ndcg_at_10(windows, head, weights) for windows in collections]
+        if any(value < (1.0 - ALLOWED_LOSS) * base for value, base in zip(kept, plain, strict=True)):
+            break
+        best = step
+    return Weights.of(dict.fromkeys(PRIORS, best))

@@ -1,0 +1,148 @@
+"""From a backbone to a model folder: torch's own exporter, then our quantisation. No other exporter is involved."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from rerank_plugin.errors import ModelFolderError
+from rerank_plugin.models.batches import Row, padded
+from rerank_plugin.models.folder import MODEL_FILE, TOKENIZER_FILE, ModelFolder, write_manifest
+from rerank_plugin.models.tokens import TextTokenizer
+
+if TYPE_CHECKING:
+    import onnx
+    from numpy.typing import NDArray
+
+    from rerank_plugin.training.two_mode import Backbone, TwoModeModel
+
+INPUTS = ("input_ids", "segment_ids", "position_ids")
+OUTPUTS = ("first", "second", "interaction")
+#: The oldest set of operators with Gelu in it; every onnxruntime we allow runs it.
+OPSET = 20
+#: onnxruntime 1.20 reads files up to this version of the format.
+IR_VERSION = 10
+PRECISIONS = ("int8", "fp32")
+
+
+def exported(model: TwoModeModel) -> onnx.ModelProto:
+    """The fp32 graph of a two-mode model, any number of rows of any length, the same bytes every time."""
+    import torch
+
+    row = padded([Row([101, 2054, 102], [101, 3437, 2182, 102]), Row([101, 102], [101, 2003, 102])])
+    example = tuple(torch.from_numpy(row[name]) for name in INPUTS)
+    free = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # it warns that torchvision is not installed
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                model.eval(),
+                example,
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=INPUTS,
+                output_names=OUTPUTS,
+                dynamic_shapes=(free, free, free),
+                verbose=False,
+            )
+    finally:
+        logger.setLevel(level)
+    if program is None:
+        raise ModelFolderError("torch exported nothing; try the torch version of constraints.txt")
+    return _bare(program.model_proto)
+
+
+def _bare(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Without notes on where each operator was written: they differ between machines and name their paths."""
+    del model.metadata_props[:]
+    model.doc_string = ""
+    model.ir_version = IR_VERSION
+    for part in (model.graph, *model.graph.node, *model.graph.initializer, *model.graph.value_info,
+                 *model.graph.input, *model.graph.output):  # fmt: skip
+        part.doc_string = ""
+        del part.metadata_props[:]
+    del model.graph.value_info[:]
+    return model
+
+
+def export_backbone(source: Path, out: Path, *, name: str, precision: str, texts: Sequence[str]) -> ModelFolder:
+    """A model folder at ``out`` from a sentence-transformers or transformers folder; its segment biases are closed.
+
+    :param name: of the model, as reports will show it.
+    :param texts: on which the rounding of weights is fitted; read for ``int8`` only.
+    :raises ModelFolderError: the source is no BERT-type encoder, or ``out`` cannot be written.
+    """
+    from rerank_plugin.training.two_mode import load_backbone
+
+    return export_model(load_backbone(source), out, name=name, precision=precision, texts=texts)
+
+
+def export_model(backbone: Backbone, out: Path, *, name: str, precision: str, texts: Sequence[str]) -> ModelFolder:
+    """A model folder at ``out`` from a loaded, perhaps trained, backbone."""
+    if precision not in PRECISIONS:
+        raise ModelFolderError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    graph = exported(backbone.model)
+    tokenizer = _plain_tokenizer(backbone.tokenizer)
+    if precision == "int8":
+        graph = _quantized(graph, tokenizer, backbone.max_tokens, texts)
+    manifest = {
+        "name": name,
+        "backbone": backbone.name,
+        "licence": "Apache-2.0" if "minilm" in backbone.name.lower() else "see the backbone's",
+        "dimensions": backbone.model.dimensions,
+        "max_tokens": backbone.max_tokens,
+        "precision": precision,
+        "interaction": backbone.model.state(),
+    }
+    return _write(out, graph, tokenizer, manifest)
+
+
+def quantize_folder(source: ModelFolder, out: Path, *, texts: Sequence[str]) -> ModelFolder:
+    """An int8 copy of an fp32 folder, calibration and weights included.
+
+    :raises ModelFolderError: the folder is not fp32, or ``out`` cannot be written.
+    """
+    import onnx
+
+    if source.manifest.precision != "fp32":
+        raise ModelFolderError(f"{source.path} is {source.manifest.precision} already; give a folder in fp32")
+    graph = onnx.load_from_string(source.read("model"))
+    tokenizer = source.read("tokenizer").decode("utf-8")
+    small = _quantized(graph, tokenizer, source.manifest.max_tokens, texts)
+    return _write(out, small, tokenizer, {**source.manifest.to_json(), "precision": "int8", "metrics": {}})
+
+
+def _quantized(graph: onnx.ModelProto, tokenizer: str, max_tokens: int, texts: Sequence[str]) -> onnx.ModelProto:
+    from rerank_plugin.training.quantize import quantized
+
+    return quantized(graph, _calibration(tokenizer, max_tokens, texts))
+
+
+def _calibration(tokenizer: str, max_tokens: int, texts: Sequence[str]) -> Iterator[dict[str, NDArray[np.int64]]]:
+    for tokens in TextTokenizer(tokenizer, max_tokens)(texts):
+        yield padded([Row(tokens.ids, [])])
+
+
+def _plain_tokenizer(definition: str) -> str:
+    """The tokenizer without padding and truncation, which are ours, in one line of JSON."""
+    parsed = cast(dict[str, Any], json.loads(definition))
+    return json.dumps({**parsed, "truncation": None, "padding": None}, ensure_ascii=False, separators=(",", ":"))
+
+
+def _write(out: Path, graph: onnx.ModelProto, tokenizer: str, manifest: dict[str, Any]) -> ModelFolder:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / MODEL_FILE).write_bytes(graph.SerializeToString(deterministic=True))
+        (out / TOKENIZER_FILE).write_text(tokenizer, encoding="utf-8")
+    except OSError as error:
+        raise ModelFolderError(f"{out} cannot be written ({error.strerror}); give a folder with space") from error
+    return write_manifest(out, {**manifest, "files": {"model": MODEL_FILE, "tokenizer": TOKENIZER_FILE}})

@@ -1,0 +1,281 @@
+"""The one place that joins the rooms for the commands: clients, vectors, models, arms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rerank_plugin.config import Rerank
+from rerank_plugin.errors import ConfigError, DataError, VectorIndexError
+
+if TYPE_CHECKING:
+    from rerank_plugin.domain.factors import Weights
+    from rerank_plugin.domain.index_meta import IndexMeta
+    from rerank_plugin.evaluation.arms import Arm, ArmSpec, DenseSearch
+    from rerank_plugin.evaluation.collection import Collection
+    from rerank_plugin.evaluation.result import Evaluation
+    from rerank_plugin.models.types import TwoModeTrunk
+    from rerank_plugin.training.calibrate import Window
+
+#: Makes a progress bar: (label, steps) -> a context with a function to call after each step.
+Progress = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
+
+#: Half-life of freshness for an index that says nothing of its own.
+DEFAULT_HALF_LIFE_DAYS = 365.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """Which index is asked, with what, at which time."""
+
+    engine: str
+    index: str
+    #: The clock of freshness and age.
+    now: datetime
+    #: What a word search looks in.
+    fields: tuple[str, ...] = ("content",)
+    #: Folder of the vector index; ``None`` leaves out everything dense.
+    vectors: Path | None = None
+
+    def settings(self, *, weights: Weights | None = None, window: int | None = None) -> Rerank:
+        """The reranking settings: the vector index adds candidates where there is one.
+
+        :raises ConfigError: the window is out of range.
+        """
+        settings = Rerank(
+            now=self.now,
+            weights=weights,
+            vectors=self.vectors,
+            dense="reorder" if self.vectors is None else "extend",
+        )
+        return settings if window is None else replace(settings, window=window)
+
+
+def open_engine(engine: str) -> Any:
+    """opensearch-py's own client for an engine URL, without reranking.
+
+    :raises RerankError: the URL is of no known form, or the embedded engine cannot be opened.
+    """
+    from rerank_plugin.engines.connect import connect
+
+    return connect(engine)
+
+
+def open_reranking(engine: str, settings: Rerank) -> Any:
+    """The drop-in client for an engine URL: what applications use.
+
+    :raises RerankError: as :func:`open_engine`; a setting is wrong.
+    """
+    from rerank_plugin.client.opensearch import wrap
+
+    return wrap(open_engine(engine), rerank=settings)
+
+
+def open_model(settings: Rerank) -> TwoModeTrunk:
+    """The trunk of the configured model folder, else of the shipped one.
+
+    :raises ModelFolderError: there is none, or it is broken.
+    """
+    from rerank_plugin.models.folder import ModelFolder, default_model_folder
+    from rerank_plugin.models.trunk import open_trunk
+
+    found = settings.with_environment().model
+    return open_trunk(ModelFolder.open(default_model_folder() if found is None else found), threads=settings.threads)
+
+
+def open_dense(setup: Setup, meta: IndexMeta | None, trunk: TwoModeTrunk) -> DenseSearch:
+    """Search by meaning: query text and how many -> ids with cosines.
+
+    :raises VectorIndexError: the folder is broken, or belongs to another index or model.
+    """
+    from rerank_plugin.retrieval.dense import VectorIndex
+
+    if setup.vectors is None:
+        raise ConfigError("the arms dense and fused need --vectors, the folder that rerank-index load wrote")
+    vectors = VectorIndex.open(setup.vectors, None if meta is None else meta.vectors)
+    if vectors.model != trunk.name:
+        raise VectorIndexError(
+            f"{setup.vectors} was made by the model {vectors.model}, the one here is {trunk.name}: "
+            "vectors of two models cannot be compared; load again, or use the other model"
+        )
+
+    def search(text: str, k: int) -> Sequence[tuple[str, float]]:
+        return vectors.search(trunk.encode([text]).vectors[0], k)
+
+    return search
+
+
+def index_meta(client: Any, index: str) -> IndexMeta | None:
+    """What the index says of itself; ``None`` for one that was never enriched, or whose mapping may not be read.
+
+    Other errors of the engine's client pass through: a missing index is known before any work is done.
+    """
+    from rerank_plugin.client.meta import parse_mapping
+
+    return next(iter(parse_mapping(read_mapping(client, index)).metas.values()), None)
+
+
+def read_mapping(client: Any, index: str) -> dict[str, Any]:
+    """Mapping of each concrete index; empty where it may not be read."""
+    from opensearchpy.exceptions import AuthorizationException
+
+    try:
+        found: dict[str, Any] = client.indices.get_mapping(index=index)
+    except AuthorizationException:
+        return {}
+    return found
+
+
+def search(setup: Setup, settings: Rerank, text: str, *, size: int) -> dict[str, Any]:
+    """The engine's response to a word search, reranked, with the additions of DESIGN 6.
+
+    :raises DataError: nothing was found because the index has none of the fields; errors of the client pass through.
+    """
+    from rerank_plugin.evaluation.arms import query_body
+
+    require_vectors(setup)
+    client = open_reranking(setup.engine, settings)
+    response: dict[str, Any] = client.search(
+        index=setup.index, body={"query": query_body(text, setup.fields), "size": size}
+    )
+    if not response["hits"]["hits"]:
+        require_fields(client, setup)
+    return response
+
+
+def require_vectors(setup: Setup) -> None:
+    """Nothing, where the vector folder exists or none is wanted: the client would go on without, and say so.
+
+    :raises VectorIndexError: it does not exist.
+    """
+    if setup.vectors is not None and not setup.vectors.is_dir():
+        raise VectorIndexError(
+            f"there is no folder {setup.vectors}; give the one that rerank-index load --vectors wrote"
+        )
+
+
+def require_fields(client: Any, setup: Setup) -> None:
+    """Nothing, where the index has one of the fields: engines find nothing, silently, in one that does not exist.
+
+    :raises DataError: it has none of them; the message names those it has.
+    """
+    known: set[str] = set()
+    for mapping in read_mapping(client, setup.index).values():
+        known |= set(mapping["mappings"].get("properties", {}))
+    wanted = {field.partition("^")[0].partition(".")[0] for field in setup.fields}
+    if known and not wanted & known and not any("*" in field for field in wanted):
+        raise DataError(
+            f"the index {setup.index} has no field {', '.join(sorted(wanted))}; "
+            f"it has {', '.join(sorted(known - {'rerank'}))}: choose with --fields"
+        )
+
+
+def evaluate(
+    setup: Setup, collection: Collection, specs: Sequence[ArmSpec], *, seed: int, progress: Progress
+) -> Evaluation:
+    """Every arm over the collection, judged and compared.
+
+    :param seed: of the permutation tests.
+    :raises RerankError: an arm cannot be opened or judged; errors of the engine's client pass through.
+    """
+    from rerank_plugin.evaluation.compare import compare, compared_pairs, per_query
+    from rerank_plugin.evaluation.experiment import run_arm
+    from rerank_plugin.evaluation.result import Evaluation, package_versions
+
+    require_vectors(setup)
+    client = open_engine(setup.engine)
+    require_fields(client, setup)
+    meta = index_meta(client, setup.index)
+    trunk = open_model(setup.settings()) if any(spec.kind != "bm25" for spec in specs) else None
+    arms = zip(specs, build_arms(setup, specs, client, meta, trunk), strict=True)
+    half_life_days = DEFAULT_HALF_LIFE_DAYS if meta is None else meta.half_life_days
+    results = []
+    for spec, arm in arms:
+        with progress(spec.label, len(collection.queries)) as step:
+            results.append(
+                run_arm(spec.label, arm, collection, now=setup.now, half_life_days=half_life_days, on_query=step)
+            )
+    pairs = compared_pairs({spec.label: spec.kind for spec in specs})
+    return Evaluation(
+        collection=collection,
+        index=setup.index,
+        engine=setup.engine,
+        arms=results,
+        comparisons=compare(per_query(results), pairs, seed=seed),
+        seed=seed,
+        now=setup.now,
+        versions={
+            **package_versions(),
+            "engine": engine_version(client),
+            **({} if trunk is None else {"model": trunk.name}),
+        },
+    )
+
+
+def build_arms(
+    setup: Setup, specs: Sequence[ArmSpec], client: Any, meta: IndexMeta | None, trunk: TwoModeTrunk | None
+) -> list[Arm]:
+    """The arms of the specifications, in their order.
+
+    :param trunk: encodes the queries of dense arms; ``None`` where no arm needs a model.
+    :raises RerankError: one needs vectors and there are none, or its settings do not go together.
+    """
+    from rerank_plugin.evaluation.arms import DenseArm, FusedArm, SearchArm
+
+    index, fields = setup.index, setup.fields
+    by_meaning = any(spec.kind in {"dense", "fused"} for spec in specs)
+    dense = open_dense(setup, meta, trunk) if by_meaning and trunk is not None else None
+    arms: list[Arm] = []
+    for spec in specs:
+        if spec.kind == "dense" and dense is not None:
+            arms.append(DenseArm(client=client, index=index, dense=dense))
+        elif spec.kind == "fused" and dense is not None:
+            arms.append(FusedArm(client=client, index=index, fields=fields, dense=dense, depth=spec.depth))
+        else:
+            searcher = client if spec.kind == "bm25" else open_reranking(setup.engine, spec.rerank(setup.settings()))
+            arms.append(SearchArm(client=searcher, index=index, fields=fields))
+    return arms
+
+
+def engine_version(client: Any) -> str:
+    """Distribution and version of the engine, as it tells; ``unknown`` where it does not tell."""
+    version = client.info().get("version", {})
+    return f"{version.get('distribution', 'elasticsearch')} {version.get('number', 'unknown')}"
+
+
+def calibration_windows(setup: Setup, collection: Collection, model: Path, *, progress: Progress) -> list[Window]:
+    """The windows that the read path hands to the ranker for every query of a judged collection.
+
+    :raises RerankError: the engine, the vectors or the model cannot be used, or a search was not reranked.
+    """
+    from rerank_plugin.client.opensearch import wrap
+    from rerank_plugin.client.pipeline import Pipeline
+    from rerank_plugin.evaluation.arms import query_body
+    from rerank_plugin.models.folder import ModelFolder
+    from rerank_plugin.models.trunk import open_trunk
+    from rerank_plugin.training.calibrate import Window
+    from rerank_plugin.training.windows import RecordingRanker
+
+    folder = ModelFolder.open(model)
+    closed = bool(folder.manifest.interaction.get("closed"))
+    trunk = open_trunk(folder)
+    recorder = RecordingRanker(trunk)
+    client = wrap(open_engine(setup.engine), pipeline=Pipeline(setup.settings(), ranker=recorder))
+    windows: list[Window] = []
+    with progress(collection.name, len(collection.queries)) as step:
+        for query in collection.queries:
+            body = {"query": query_body(query.text, setup.fields, drop=query.drop), "size": 1, "_source": False}
+            said = client.search(index=setup.index, body=body)["rerank"]
+            if said["status"] != "applied":
+                raise DataError(f"query {query.query_id} of {collection.name} was not reranked: {said['reason']}")
+            request = recorder.requests.pop()
+            said_by_pair = None if closed else trunk.interact(query.text, [each.text for each in request.candidates])
+            interactions = None if said_by_pair is None else said_by_pair.logits.astype("float64")
+            judgments = {key: grade for key, grade in collection.qrels[query.query_id].items() if key not in query.drop}
+            windows.append(Window(request, interactions, judgments))
+            step()
+    return windows

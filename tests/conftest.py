@@ -1,0 +1,72 @@
+"""Fixtures of the whole suite: the development collections and a real OpenSearch, both only where they can be had."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from harness import data
+from harness.distribution import Unobtainable
+from harness.opensearch import Node, start
+from hypothesis import settings
+
+# Two busy cores make single examples slow: no deadline. In CI every run draws the same examples.
+settings.register_profile("suite", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("suite")
+
+# What a developer's shell sets must not decide what the tests see.
+for variable in ("RERANK_MODE", "RERANK_MODEL"):
+    os.environ.pop(variable, None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever asks for the real OpenSearch carries the marker ``engine``."""
+    for item in items:
+        if "opensearch_url" in getattr(item, "fixturenames", ()):
+            item.add_marker("engine")
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of the development collections; skips where it is absent."""
+    root = data.data_root()
+    if not (root / "beir").is_dir():
+        pytest.skip("needs the development collections: set RERANK_DATA to their folder")
+    return root
+
+
+@pytest.fixture(scope="session")
+def collection() -> Callable[[str], Path]:
+    """A function from a collection's name to its BEIR folder; it skips the test where that is absent."""
+    return data.collection
+
+
+@pytest.fixture(scope="session")
+def opensearch_node() -> Iterator[Node]:
+    """The session's own OpenSearch, started by the first test that asks; skips where none can be had.
+
+    ``RERANK_REQUIRE_OPENSEARCH=1`` turns that skip into a failure.
+    """
+    try:
+        node = start()
+    except Unobtainable as error:
+        if os.environ.get("RERANK_REQUIRE_OPENSEARCH") == "1":
+            pytest.fail(f"RERANK_REQUIRE_OPENSEARCH is set, and {error}", pytrace=False)
+        pytest.skip(str(error))
+    yield node
+    node.stop()
+
+
+@pytest.fixture(scope="session")
+def opensearch_url(request: pytest.FixtureRequest) -> str:
+    """Where a real OpenSearch answers: ``RERANK_TEST_OPENSEARCH_URL``, else the session's own node.
+
+    It is shared: a test takes an index name of its own and deletes it.
+    """
+    given = os.environ.get("RERANK_TEST_OPENSEARCH_URL")
+    if given:
+        return given
+    node: Node = request.getfixturevalue("opensearch_node")
+    return node.url

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from rerank_plugin.evaluation.arms import Answer, Found
+from rerank_plugin.evaluation.collection import Collection, Query
+from rerank_plugin.evaluation.experiment import mean_factors, percentile, run_arm
+
+NOW = datetime(2020, 1, 11, tzinfo=UTC)
+COLLECTION = Collection(
+    name="small",
+    queries=(Query("q1", "one"), Query("q2", "two"), Query("q3", "three")),
+    qrels={"q1": {"a": 1}, "q2": {"b": 1}, "q3": {"c": 1}},
+    unjudged=0,
+    without_relevant=0,
+)
+
+
+class Scripted:
+    """Answers each query with the script's next answer; remembers what it was asked."""
+
+    def __init__(self, **answers: Answer) -> None:
+        self.answers, self.asked = answers, []
+
+    def answer(self, query: Query) -> Answer:
+        self.asked.append(query.text)
+        return self.answers[query.query_id]
+
+
+def found(*ids: str) -> tuple[Found, ...]:
+    return tuple(Found(each, 1.0) for each in ids)
+
+
+def test_every_query_is_asked_once_after_one_call_that_is_not_measured():
+    ticks = iter([0.0, 0.010, 1.0, 1.030, 2.0, 2.020])
+    arm = Scripted(
+        q1=Answer(found("a"), status="applied", truncated=2),
+        q2=Answer(found("x", "b"), status="fallback", reason="deadline"),
+        q3=Answer(()),
+    )
+    steps: list[int] = []
+    result = run_arm(
+        "rerank",
+        arm,
+        COLLECTION,
+        now=NOW,
+        half_life_days=10,
+        on_query=lambda: steps.append(1),
+        clock=lambda: next(ticks),
+    )
+    assert arm.asked == ["one one", "one", "two", "three"]
+    assert len(steps) == 3
+    assert result.latencies_ms == pytest.approx((10, 30, 20))
+    assert result.judged.per_query["RR@10"] == {"q1": 1.0, "q2": 0.5, "q3": 0.0}
+    assert result.judged.missing == 1
+    assert (result.statuses, result.reasons) == ({"applied": 1, "fallback": 1}, {"deadline": 1})
+    assert (result.fallbacks, result.truncated) == (1, 2)
+
+
+def test_mean_factors_by_hand():
+    old, new = {"published_at": "2020-01-01", "authority": 0.2}, {"published_at": "2020-01-11", "authority": 0.6}
+    answers = [
+        Answer((Found("a", 1, old), Found("b", 1, new), Found("c", 1, {}))),  # unknown does not count as 0
+        Answer(
+            (Found("b", 1, new), *(Found(str(each), 1, {"authority": 0.0}) for each in range(9)), Found("a", 1, old))
+        ),
+        Answer(()),
+    ]
+    means = mean_factors(answers, now=NOW, half_life_days=10)
+    assert means["authority"] == pytest.approx((0.4 + 0.06) / 2)  # the eleventh is not looked at
+    assert means["age_days"] == pytest.approx((5 + 0) / 2)
+    assert means["freshness"] == pytest.approx(((0.5 + 1) / 2 + 1) / 2)
+    assert means["popularity"] is None
+
+
+def test_percentiles_by_hand():
+    assert percentile([4.0, 1.0, 3.0, 2.0], 0.5) == 2.5
+    assert percentile([1.0, 2.0, 3.0], 1.0) == 3.0
+    assert percentile([7.0], 0.99) == 7.0
+    assert percentile([], 0.5) == 0.0

@@ -1,0 +1,114 @@
+"""Brings OpenSearch's own distribution onto this machine, once: fetched by Maven, checked, unpacked into a cache."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.java import LEAST, java_home
+
+VERSION = "3.5.0"
+SHA256 = "b676ad392c95a94d8d2bd8785b8b922c7811536daf6a9ec0c7277a34bd8a17a9"
+_GROUP = "org.opensearch.distribution.integ-test-zip"
+_ARTIFACT = f"{_GROUP}:opensearch:{VERSION}:zip"
+
+
+class Unobtainable(Exception):
+    """OpenSearch cannot be had here; the message is one line that says what is missing."""
+
+
+def missing() -> str | None:
+    """What this machine lacks to run OpenSearch, in one line; None when nothing is known to be lacking.
+
+    Whether Maven reaches a repository is known only after ``distribution()``.
+    """
+    if os.name != "posix":
+        return "the OpenSearch harness runs on Linux and macOS only"
+    if java_home() is None:
+        return f"no Java {LEAST} or newer was found; install one or set OPENSEARCH_JAVA_HOME"
+    if _unpacked(cache_dir()).is_dir():
+        return None
+    if shutil.which("mvn") is None:
+        return "mvn was not found; install Maven, which fetches the OpenSearch distribution"
+    return None
+
+
+def distribution() -> Path:
+    """The home of OpenSearch ``VERSION``, unpacked and never written to by a run.
+
+    :raises Unobtainable: Maven cannot fetch it, or what it fetched is another file.
+    """
+    cache = cache_dir()
+    home = _unpacked(cache)
+    with _locked(cache):
+        if not home.is_dir():
+            with tempfile.TemporaryDirectory(dir=cache, prefix="fetch-") as scratch:
+                _unpack(_fetch(Path(scratch)), Path(scratch), home)
+    return home
+
+
+def cache_dir() -> Path:
+    """``XDG_CACHE_HOME`` or ``~/.cache``, plus ``rerank-plugin``.
+
+    Root's server runs as nobody, who must be able to enter: root takes ``/var/cache`` where its own cache is closed.
+    """
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    if os.geteuid() == 0 and not _open_to_all(home):
+        home = Path("/var/cache")
+    return home / "rerank-plugin"
+
+
+def _open_to_all(folder: Path) -> bool:
+    existing = (each for each in (folder, *folder.parents) if each.exists())
+    return all(each.stat().st_mode & 0o001 for each in existing)
+
+
+def _unpacked(cache: Path) -> Path:
+    return cache / f"opensearch-{VERSION}"
+
+
+def _fetch(scratch: Path) -> Path:
+    """The zip, in a Maven repository of its own so that nothing is left behind twice."""
+    repository = scratch / "maven"
+    command = ["mvn", "-q", "-B", f"-Dmaven.repo.local={repository}", "-Dtransitive=false", f"-Dartifact={_ARTIFACT}"]
+    told = subprocess.run(
+        [*command, "dependency:get"], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
+    archive = repository.joinpath(*_GROUP.split("."), "opensearch", VERSION, f"opensearch-{VERSION}.zip")
+    if told.returncode != 0 or not archive.is_file():
+        said = [line for line in (told.stdout + told.stderr).splitlines() if "ERROR" in line]
+        reason = said[0].strip().removeprefix("[ERROR] ") if said else f"exit status {told.returncode}"
+        raise Unobtainable(f"mvn could not fetch {_ARTIFACT}: {reason}")
+    with archive.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != SHA256:
+        raise Unobtainable(f"{_ARTIFACT} has sha256 {found}, wanted {SHA256}; it was not unpacked")
+    return archive
+
+
+def _unpack(archive: Path, scratch: Path, home: Path) -> None:
+    """Whole or not at all: unpacked beside ``home``, then renamed."""
+    with zipfile.ZipFile(archive) as zipped:
+        zipped.extractall(scratch)
+    unpacked = scratch / home.name
+    for path in (unpacked, *unpacked.rglob("*")):
+        runs = path.is_dir() or path.parent == unpacked / "bin"
+        path.chmod(0o755 if runs else 0o644)
+    unpacked.rename(home)
+
+
+@contextmanager
+def _locked(cache: Path) -> Iterator[None]:
+    """One process at a time fetches; the others wait and find it done."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
