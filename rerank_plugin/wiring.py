@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rerank_plugin.evaluation.collection import Collection
     from rerank_plugin.evaluation.result import Evaluation
     from rerank_plugin.models.types import TwoModeTrunk
+    from rerank_plugin.ranking.types import RankRequest
     from rerank_plugin.training.calibrate import Window
 
 #: Makes a progress bar: (label, steps) -> a context with a function to call after each step.
@@ -266,13 +267,17 @@ def calibration_windows(setup: Setup, collection: Collection, model: Path, *, pr
     recorder = RecordingRanker(trunk)
     client = wrap(open_engine(setup.engine), pipeline=Pipeline(setup.settings(), ranker=recorder))
     windows: list[Window] = []
+    requests: dict[tuple[str, frozenset[str]], RankRequest] = {}
     with progress(collection.name, len(collection.queries)) as step:
         for query in collection.queries:
             body = {"query": query_body(query.text, setup.fields, drop=query.drop), "size": 1, "_source": False}
             said = client.search(index=setup.index, body=body)["rerank"]
             if said["status"] != "applied":
                 raise DataError(f"query {query.query_id} of {collection.name} was not reranked: {said['reason']}")
-            request = recorder.requests.pop()
+            asked = (query.text, query.drop)
+            if recorder.requests:  # else the client still keeps the order of an equal query
+                requests[asked] = recorder.requests.pop()
+            request = requests[asked]
             said_by_pair = None if closed else trunk.interact(query.text, [each.text for each in request.candidates])
             interactions = None if said_by_pair is None else said_by_pair.logits.astype("float64")
             judgments = {key: grade for key, grade in collection.qrels[query.query_id].items() if key not in query.drop}

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
 from harness import data
 from harness.distribution import Unobtainable
 from harness.opensearch import Node, start
-from hypothesis import settings
 
 # Two busy cores make single examples slow: no deadline. In CI every run draws the same examples.
 settings.register_profile("suite", deadline=None, derandomize=bool(os.environ.get("CI")))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from fakes_search import FakeRanker, SearchEngine, Source
 from opensearchpy import OpenSearch
 
+from fakes_search import FakeRanker, SearchEngine, Source
 from rerank_plugin.client.dense import Dense
 from rerank_plugin.client.opensearch import wrap
 from rerank_plugin.client.pipeline import Pipeline

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import yaml
 from compose_spec import PyCompose
+from opensearchpy import OpenSearch
+
 from harness.data import CHECKOUT
 from harness.distribution import VERSION
-from opensearchpy import OpenSearch
 
 DOCKER = CHECKOUT / "docker"
 TEXT = (DOCKER / "compose.yaml").read_text(encoding="utf-8")

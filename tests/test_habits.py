@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import pytest
+
 from harness.data import CHECKOUT
 
 LONGEST_FILE = 400

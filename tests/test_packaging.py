@@ -11,9 +11,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from harness.data import CHECKOUT
 
 import rerank_plugin
+from harness.data import CHECKOUT
 
 PYPROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]

@@ -35,7 +35,7 @@ _FOLDERS = ("engine", "vectors", "runs")
 _FILES = ("report.html", "result.json", "per_query.json", "load.json", "rejects.jsonl")
 
 
-@click.command()
+@click.command(short_help="The whole job on a small corpus, no server needed.")
 @click.option("--dataset", type=common.FOLDER, help="A BEIR directory.  [default: the bundled corpus]")
 @click.option("--out", type=common.FOLDER, default=Path("rerank-demo"), show_default=True, help="Folder to write.")
 @click.option("--analyzer", type=click.Choice(["english", "standard", "cjk"]), help="[default: by the text]")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FAILED = 3
 
 
-@click.command()
+@click.command(short_help="Compare arms with BM25 on judged queries.")
 @click.option("--engine", required=True, help=common.ENGINE_HELP)
 @click.option("--index", required=True, help="Index or alias to search.")
 @click.option("--queries", type=common.FILE, help="Queries, BEIR queries.jsonl or .gz.")

@@ -12,7 +12,7 @@ from rerank_plugin.cli import common
 from rerank_plugin.errors import DataError
 
 
-@click.command()
+@click.command(short_help="One search, reranked.")
 @click.option("--engine", required=True, help=common.ENGINE_HELP)
 @click.option("--index", required=True, help="Index or alias to search.")
 @click.argument("words", nargs=-1, required=True)

@@ -70,7 +70,8 @@ def _credentials(parts: SplitResult) -> tuple[str, str] | None:
 
 
 def _without_credentials(url: str) -> str:
-    """The URL as it may stand in a message: whatever precedes the last ``@`` replaced."""
+    """The URL as it may stand in a message: what precedes the last ``@`` and what follows a ``?`` replaced."""
     scheme, separator, rest = url.rpartition("://")
     _, at, host = rest.rpartition("@")
-    return f"{scheme}{separator}{'***@' if at else ''}{host}"[:200]
+    place, query, _ = host.partition("?")
+    return f"{scheme}{separator}{'***@' if at else ''}{place}{'?***' if query else ''}"[:200]

@@ -217,7 +217,7 @@ def write_manifest(path: Path, manifest: Mapping[str, Any]) -> ModelFolder:
     raw = {**manifest, "format": FORMAT, "checksums": {name: _digest(path / name) for name in names}}
     checked = Manifest.of(raw, path / MANIFEST)
     text = json.dumps(checked.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    _replace(path / MANIFEST, text.encode("utf-8"))
+    write_whole(path / MANIFEST, text.encode("utf-8"))
     return ModelFolder(path, checked)
 
 
@@ -256,7 +256,11 @@ def _digest(path: Path) -> str:
         raise ModelFolderError(f"{path} cannot be read ({error.strerror}); {_AGAIN}") from error
 
 
-def _replace(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file such that a reader finds the old content or the new one, never a part.
+
+    :raises ModelFolderError: it cannot be written.
+    """
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:

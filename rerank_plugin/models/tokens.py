@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 #: Characters kept per token of the limit before a text is tokenized, so that the cost of a text is bounded whatever its
-#: length. Words have some five characters; only a text of very long "words" loses tokens that the model would have read.
+#: length. Words have some five characters: only a text of very long "words" loses what would be read.
 CHARACTERS_PER_TOKEN = 32
 
 
@@ -54,11 +54,13 @@ class TextTokenizer:
     def __call__(self, texts: Sequence[str]) -> list[Tokens]:
         """Tokens of each text; an empty text has its two special tokens."""
         limit = self._max_tokens * CHARACTERS_PER_TOKEN
-        readable = [_encodable(text[:limit]) for text in texts]
-        encodings = self._tokenizer.encode_batch_fast(readable)
+        # One by one: encode_batch runs threads of its own, on every core, which a forked process would miss.
         return [
-            self._cut(encoding.ids, longer=len(text) > limit and not text[limit:].isspace())
-            for encoding, text in zip(encodings, texts, strict=True)
+            self._cut(
+                self._tokenizer.encode(_encodable(text[:limit])).ids,
+                longer=len(text) > limit and not text[limit:].isspace(),
+            )
+            for text in texts
         ]
 
     def _cut(self, ids: list[int], *, longer: bool) -> Tokens:

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from rerank_plugin.errors import ModelFolderError
-from rerank_plugin.models.batches import Row, in_batches
+from rerank_plugin.errors import ConfigError, ModelFolderError
+from rerank_plugin.models.batches import Batch, Row, in_batches
 from rerank_plugin.models.folder import ModelFolder
 from rerank_plugin.models.tokens import TextTokenizer, Tokens
 from rerank_plugin.models.types import Encoded, Interaction
@@ -38,20 +40,41 @@ SLOW_FUSIONS = ["SkipLayerNormFusion", "BiasGeluFusion"]
 def open_trunk(folder: ModelFolder, *, threads: int | None = None) -> OnnxTrunk:
     """The trunk of a folder. Nothing is loaded before the first text.
 
-    :param threads: threads of the model's session; ``None`` is one per core.
+    :param threads: batches that run at the same time; ``None`` is one per core this process may use.
+    :raises ConfigError: fewer than one thread.
     """
     return OnnxTrunk(folder, threads=threads)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What one process runs."""
+
+    tokenizer: TextTokenizer
+    session: onnxruntime.InferenceSession
+    #: ``None`` where one thread, the caller's, is all.
+    pool: ThreadPoolExecutor | None
+
+    def outputs(self, name: str, batches: Iterable[Batch]) -> Iterator[tuple[Batch, NDArray[np.float32]]]:
+        """Each batch with one output of the graph."""
+
+        def run(batch: Batch) -> tuple[Batch, NDArray[np.float32]]:
+            return batch, self.session.run([name], cast(Any, batch.inputs))[0]
+
+        return map(run, batches) if self.pool is None else self.pool.map(run, batches)
 
 
 class OnnxTrunk:
     """``TwoModeTrunk`` over an ONNX file. Safe to share between threads; a forked process opens its own session."""
 
     def __init__(self, folder: ModelFolder, *, threads: int | None = None) -> None:
+        if threads is not None and threads < 1:
+            raise ConfigError(f"threads must be at least 1, got {threads}")
         self._folder = folder
-        self._threads = threads
+        self._threads = threads or _cores()
         self._lock = threading.Lock()
         self._owner = os.getpid()
-        self._parts: tuple[TextTokenizer, onnxruntime.InferenceSession] | None = None
+        self._parts: _Parts | None = None
 
     @property
     def name(self) -> str:
@@ -87,7 +110,7 @@ class OnnxTrunk:
         logits = np.zeros(len(texts), dtype=np.float32)
         if not texts:
             return Interaction(logits, np.zeros(0, dtype=np.bool_))
-        asked = self._open()[0]([query])[0].ids
+        asked = self._open().tokenizer([query])[0].ids
         truncated = self._run(texts, "interaction", lambda tokens: Row(asked, tokens.ids), logits)
         return Interaction(logits, truncated)
 
@@ -98,25 +121,30 @@ class OnnxTrunk:
         truncated = np.zeros(len(texts), dtype=np.bool_)
         if not texts:
             return truncated
-        tokenizer, session = self._open()
+        parts = self._open()
         for start, some in _slices(texts, TEXTS_AT_A_TIME):
-            read = tokenizer(some)
+            read = parts.tokenizer(some)
             truncated[start : start + len(some)] = [tokens.truncated for tokens in read]
-            for batch in in_batches([row(tokens) for tokens in read], budget=TOKEN_BUDGET):
-                (values,) = session.run([output], cast(Any, batch.inputs))
+            batches = in_batches([row(tokens) for tokens in read], budget=TOKEN_BUDGET)
+            for batch, values in parts.outputs(output, batches):
                 into[start + np.asarray(batch.indices)] = values
         return truncated
 
-    def _open(self) -> tuple[TextTokenizer, onnxruntime.InferenceSession]:
-        """Tokenizer and session of this process, created at the first call."""
+    def _open(self) -> _Parts:
+        """Tokenizer, session and threads of this process, created at the first call."""
         if self._owner != os.getpid():  # after a fork: the parent's threads, and who holds its lock, are gone
             self._owner, self._lock, self._parts = os.getpid(), threading.Lock(), None
         with self._lock:
             if self._parts is None:
                 definition = self._folder.read("tokenizer").decode("utf-8", "replace")
-                tokenizer = TextTokenizer(definition, self.max_tokens)
-                self._parts = tokenizer, _session(self._folder, self._threads)
+                pool = ThreadPoolExecutor(self._threads, "rerank-trunk") if self._threads > 1 else None
+                self._parts = _Parts(TextTokenizer(definition, self.max_tokens), _session(self._folder), pool)
             return self._parts
+
+
+def _cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _slices(texts: Sequence[str], size: int) -> Iterator[tuple[int, Sequence[str]]]:
@@ -124,11 +152,11 @@ def _slices(texts: Sequence[str], size: int) -> Iterator[tuple[int, Sequence[str
         yield start, texts[start : start + size]
 
 
-def _session(folder: ModelFolder, threads: int | None) -> onnxruntime.InferenceSession:
+def _session(folder: ModelFolder) -> onnxruntime.InferenceSession:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0
+    options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     # Batches differ in shape: the arena would keep the largest of every kind for good.
@@ -149,7 +177,7 @@ def _session(folder: ModelFolder, threads: int | None) -> onnxruntime.InferenceS
         raise ModelFolderError(f"{folder.file('model')} cannot be run ({reason}); export the model again") from error
     if inputs != ["input_ids", "position_ids", "segment_ids"] or outputs != ["first", "interaction", "second"]:
         raise ModelFolderError(
-            f"{folder.file('model')} is no two-mode trunk: it takes {', '.join(inputs)} and gives {', '.join(outputs)}; "
+            f"{folder.file('model')} is no two-mode trunk: it takes {', '.join(inputs)}, gives {', '.join(outputs)}; "
             "export the model with `rerank model export`"
         )
     return session

@@ -13,7 +13,15 @@ import numpy as np
 
 from rerank_plugin.errors import ModelFolderError
 from rerank_plugin.models.batches import Row, padded
-from rerank_plugin.models.folder import MODEL_FILE, TOKENIZER_FILE, ModelFolder, write_manifest
+from rerank_plugin.models.card import CARD_FILE, NOTICE_FILE, card, notice
+from rerank_plugin.models.folder import (
+    MODEL_FILE,
+    TOKENIZER_FILE,
+    ModelFolder,
+    default_model_folder,
+    write_manifest,
+    write_whole,
+)
 from rerank_plugin.models.tokens import TextTokenizer
 
 if TYPE_CHECKING:
@@ -74,20 +82,16 @@ def _bare(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def export_backbone(source: Path, out: Path, *, name: str, precision: str, texts: Sequence[str]) -> ModelFolder:
-    """A model folder at ``out`` from a sentence-transformers or transformers folder; its segment biases are closed.
+def export_model(backbone: Backbone, out: Path, *, name: str, precision: str, texts: Sequence[str]) -> ModelFolder:
+    """A model folder at ``out`` from a loaded, perhaps trained, backbone.
+
+    Calibration and weights are kept from a folder that is there already, else taken from the shipped one where that has
+    the same backbone; a folder without them must be calibrated before it can rank.
 
     :param name: of the model, as reports will show it.
     :param texts: on which the rounding of weights is fitted; read for ``int8`` only.
-    :raises ModelFolderError: the source is no BERT-type encoder, or ``out`` cannot be written.
+    :raises ModelFolderError: an unknown precision, or ``out`` cannot be written.
     """
-    from rerank_plugin.training.two_mode import load_backbone
-
-    return export_model(load_backbone(source), out, name=name, precision=precision, texts=texts)
-
-
-def export_model(backbone: Backbone, out: Path, *, name: str, precision: str, texts: Sequence[str]) -> ModelFolder:
-    """A model folder at ``out`` from a loaded, perhaps trained, backbone."""
     if precision not in PRECISIONS:
         raise ModelFolderError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     graph = exported(backbone.model)
@@ -95,9 +99,10 @@ def export_model(backbone: Backbone, out: Path, *, name: str, precision: str, te
     if precision == "int8":
         graph = _quantized(graph, tokenizer, backbone.max_tokens, texts)
     manifest = {
+        **_numbers_to_start_from(out, backbone.name),
         "name": name,
         "backbone": backbone.name,
-        "licence": "Apache-2.0" if "minilm" in backbone.name.lower() else "see the backbone's",
+        "licence": backbone.licence,
         "dimensions": backbone.model.dimensions,
         "max_tokens": backbone.max_tokens,
         "precision": precision,
@@ -118,7 +123,18 @@ def quantize_folder(source: ModelFolder, out: Path, *, texts: Sequence[str]) -> 
     graph = onnx.load_from_string(source.read("model"))
     tokenizer = source.read("tokenizer").decode("utf-8")
     small = _quantized(graph, tokenizer, source.manifest.max_tokens, texts)
-    return _write(out, small, tokenizer, {**source.manifest.to_json(), "precision": "int8", "metrics": {}})
+    return _write(out, small, tokenizer, {**source.manifest.to_json(), "precision": "int8"})
+
+
+def _numbers_to_start_from(out: Path, backbone: str) -> dict[str, Any]:
+    for folder in (out, default_model_folder()):
+        try:
+            found = ModelFolder.open(folder).manifest
+        except ModelFolderError:
+            continue
+        if found.backbone == backbone:
+            return {key: found.to_json()[key] for key in ("relevance", "weights", "gate", "metrics")}
+    return {}
 
 
 def _quantized(graph: onnx.ModelProto, tokenizer: str, max_tokens: int, texts: Sequence[str]) -> onnx.ModelProto:
@@ -141,8 +157,11 @@ def _plain_tokenizer(definition: str) -> str:
 def _write(out: Path, graph: onnx.ModelProto, tokenizer: str, manifest: dict[str, Any]) -> ModelFolder:
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / MODEL_FILE).write_bytes(graph.SerializeToString(deterministic=True))
-        (out / TOKENIZER_FILE).write_text(tokenizer, encoding="utf-8")
     except OSError as error:
-        raise ModelFolderError(f"{out} cannot be written ({error.strerror}); give a folder with space") from error
-    return write_manifest(out, {**manifest, "files": {"model": MODEL_FILE, "tokenizer": TOKENIZER_FILE}})
+        raise ModelFolderError(f"{out} cannot be made ({error.strerror}); give a folder that can") from error
+    write_whole(out / MODEL_FILE, graph.SerializeToString(deterministic=True))
+    write_whole(out / TOKENIZER_FILE, tokenizer.encode("utf-8"))
+    folder = write_manifest(out, {**manifest, "files": {"model": MODEL_FILE, "tokenizer": TOKENIZER_FILE}})
+    write_whole(out / NOTICE_FILE, notice(folder).encode("utf-8"))
+    write_whole(out / CARD_FILE, card(folder).encode("utf-8"))
+    return folder

@@ -12,8 +12,8 @@ good by the rows to come (GPTQ, Frantar et al. 2023, arXiv 2210.17323).
 
 Saturation: without VNNI, x86 multiplies unsigned activations by signed weights in pairs into 16 bits (vpmaddubsw), and
 255 * (w0 + w1) may leave [-32768, 32767]. The usual remedies are seven-bit weights, or unsigned weights, which run at
-less than half the speed where there is VNNI (74 against 184 billion products a second, measured). We round such that two
-neighbouring weights of the same sign never sum to more than 128: exact on every machine.
+less than half the speed where there is VNNI (74 against 184 billion products a second, measured). We round such that
+two neighbouring weights of the same sign never sum to more than 128: exact on every machine.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ def quantized(model: onnx.ModelProto, calibration: Iterable[Mapping[str, NDArray
     weights = _initializers(changed)
     linear = [node for node in changed.graph.node if _is_linear(node, weights)]
     if not linear:
-        raise ModelFolderError("the graph has no linear layers in fp32; quantise a folder exported with --precision fp32")
+        raise ModelFolderError(
+            "the graph has no linear layers in fp32; quantise a folder exported with --precision fp32"
+        )
     moments = _moments(model, sorted({node.input[0] for node in linear}), calibration)
     rewrite = _Rewrite(changed, weights, moments)
     for node in linear:
@@ -106,11 +108,15 @@ def _scales(weights: Array) -> Array:
     """(outputs,): the least scale at which every weight and every pair of neighbours keeps its limit."""
     pairs = weights.reshape(len(weights) // 2, 2, -1)
     same_sign = np.maximum(np.maximum(pairs, 0).sum(axis=1), np.maximum(-pairs, 0).sum(axis=1)).max(axis=0)
-    return np.asarray(np.maximum.reduce([
-        np.abs(weights).max(axis=0) / WEIGHT_LIMIT,
-        same_sign / PAIR_LIMIT,
-        np.full(weights.shape[1], 1e-9),
-    ]))
+    return np.asarray(
+        np.maximum.reduce(
+            [
+                np.abs(weights).max(axis=0) / WEIGHT_LIMIT,
+                same_sign / PAIR_LIMIT,
+                np.full(weights.shape[1], 1e-9),
+            ]
+        )
+    )
 
 
 def smoothing(peak: Array, weights: Array) -> Array:
@@ -159,8 +165,8 @@ def _moments(
     found: dict[str, Moments] = {}
     for inputs in calibration:
         for name, values in zip(names, session.run(names, dict(inputs)), strict=True):
-            flat = values.reshape(-1, values.shape[-1]).astype(np.float64)
-            peak, second = np.abs(flat).max(axis=0), flat.T @ flat
+            flat = values.reshape(-1, values.shape[-1])
+            peak, second = np.abs(flat).max(axis=0), (flat.T @ flat).astype(np.float64)
             before = found.get(name)
             found[name] = Moments(
                 peak if before is None else np.maximum(before.peak, peak),
@@ -218,7 +224,11 @@ class _Rewrite:
         rows = self._op(nodes, "Gather", self._constant(np.rint(table / scales).astype(np.int8)), node.input[1])
         numbers = self._op(nodes, "Cast", rows, to=1)
         self._op(
-            nodes, "Mul", numbers, self._op(nodes, "Gather", self._constant(scales), node.input[1]), output=node.output[0]
+            nodes,
+            "Mul",
+            numbers,
+            self._op(nodes, "Gather", self._constant(scales), node.input[1]),
+            output=node.output[0],
         )
         self._replaced[node.output[0]] = nodes
 
@@ -275,7 +285,13 @@ class _Rewrite:
         return self._shared[key]
 
     def _op(
-        self, nodes: list[onnx.NodeProto], kind: str, *inputs: str, domain: str = "", output: str = "", **attributes: Any
+        self,
+        nodes: list[onnx.NodeProto],
+        kind: str,
+        *inputs: str,
+        domain: str = "",
+        output: str = "",
+        **attributes: Any,
     ) -> str:
         from onnx import helper
 

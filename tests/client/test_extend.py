@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fakes_library import GRAPH, META, books, ids, library, pipeline
-from fakes_search import FakeDense, FakeRanker, SearchEngine
 from opensearchpy import OpenSearch
 
+from fakes_library import GRAPH, META, books, ids, library, pipeline
+from fakes_search import FakeDense, FakeRanker, SearchEngine
 from rerank_plugin.client.opensearch import wrap
 
 

@@ -10,10 +10,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fakes_library import GRAPH, books, pipeline, reranking
-from fakes_search import BrokenRanker, FakeRanker
 from opensearchpy.exceptions import ConnectionError, NotFoundError, RequestError, TransportError
 
+from fakes_library import GRAPH, books, pipeline, reranking
+from fakes_search import BrokenRanker, FakeRanker
 from rerank_plugin.client.opensearch import wrap
 from rerank_plugin.client.pipeline import Pipeline
 from rerank_plugin.config import Rerank

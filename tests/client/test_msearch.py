@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from fakes_library import GRAPH, books, ids, library, reranking
-from fakes_search import BrokenRanker, FakeRanker, SearchEngine
 from opensearchpy.exceptions import RequestError
 
+from fakes_library import GRAPH, books, ids, library, reranking
+from fakes_search import BrokenRanker, FakeRanker, SearchEngine
 from rerank_plugin.client import ndjson
 from rerank_plugin.errors import RerankError
 

@@ -10,12 +10,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from fakes_library import GRAPH, META, SOURCE_OPTIONS, ids, library, pipeline, scores, sources
-from fakes_search import FakeDense, FakeRanker
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opensearchpy import OpenSearch, Search, helpers
 
+from fakes_library import GRAPH, META, SOURCE_OPTIONS, ids, library, pipeline, scores, sources
+from fakes_search import FakeDense, FakeRanker
 from rerank_plugin.client.opensearch import wrap
 from rerank_plugin.engines.connect import connect
 

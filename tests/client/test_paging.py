@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from fakes_library import GRAPH, Ticking, books, ids, library, pipeline, reranking, scores
-from fakes_search import FakeDense, FakeRanker, SearchEngine
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fakes_library import GRAPH, Ticking, books, ids, library, pipeline, reranking, scores
+from fakes_search import FakeDense, FakeRanker, SearchEngine
 from rerank_plugin.client.opensearch import wrap
 from rerank_plugin.client.paging import order_id_of, page_slices, place, tail_score, to_the_hour
 from rerank_plugin.client.pipeline import ORDER_TTL_SECONDS

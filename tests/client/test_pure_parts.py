@@ -6,9 +6,9 @@ import threading
 from typing import Any
 
 import pytest
-from fakes_library import GRAPH, META, Ticking
 from opensearchpy.exceptions import AuthorizationException
 
+from fakes_library import GRAPH, META, Ticking
 from rerank_plugin.client.calls import EngineCall
 from rerank_plugin.client.dense import FolderDense
 from rerank_plugin.client.flow import flow_for

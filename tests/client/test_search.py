@@ -7,10 +7,10 @@ import math
 from typing import Any
 
 import pytest
-from fakes_library import GRAPH, books, ids, library, reranking, scores
-from fakes_search import FakeRanker, SearchEngine
 from opensearchpy.exceptions import RequestError
 
+from fakes_library import GRAPH, books, ids, library, reranking, scores
+from fakes_search import FakeRanker, SearchEngine
 from rerank_plugin.ranking.blend import sigmoid
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fakes_library import GRAPH, SOURCE_OPTIONS, books, reranking, sources
 
+from fakes_library import GRAPH, SOURCE_OPTIONS, books, reranking, sources
 from rerank_plugin.client.source import asked_source, narrow_source, wider_source
 from rerank_plugin.domain.source_filter import SourceFilter
 

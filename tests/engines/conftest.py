@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engines.library import DOCUMENTS, MAPPING
 from opensearchpy import OpenSearch, helpers
 
+from engines.library import DOCUMENTS, MAPPING
 from rerank_plugin.engines.connect import connect
 
 

@@ -6,8 +6,9 @@ Each test runs on the embedded engine and, where there is one, on a real OpenSea
 from __future__ import annotations
 
 import pytest
-from engines.library import ENGLISH, MAPPING, hits
 from opensearchpy.exceptions import NotFoundError, RequestError
+
+from engines.library import ENGLISH, MAPPING, hits
 
 
 class TestIndexes:
@@ -95,8 +96,18 @@ class TestIndexes:
 
 class TestDynamicMapping:
     def test_unknown_fields_are_typed_by_their_first_value(self, engine_client, index):
-        document = {"words": "some words", "whole": 3, "broken": 1.5, "yes": True, "day": "2020-05-31",
-                    "list": [None, 4],                    "inner": {"deep": {"number": 1}}, "dotted.name": "x", "none": None, "digits": "2020"}  # fmt: skip
+        document = {
+            "words": "some words",
+            "whole": 3,
+            "broken": 1.5,
+            "yes": True,
+            "day": "2020-05-31",
+            "list": [None, 4],
+            "inner": {"deep": {"number": 1}},
+            "dotted.name": "x",
+            "none": None,
+            "digits": "2020",
+        }
         engine_client.index(index=index, id="1", body=document, refresh=True)
         properties = engine_client.indices.get_mapping(index=index)[index]["mappings"]["properties"]
         text = {"type": "text", "fields": {"keyword": {"type": "keyword", "ignore_above": 256}}}

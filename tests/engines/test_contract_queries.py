@@ -9,8 +9,9 @@ import math
 from typing import Any
 
 import pytest
-from engines.library import ENGLISH, hits, shown
 from opensearchpy import helpers
+
+from engines.library import ENGLISH, hits, shown
 
 
 def bm25(tf: float, length: float, average: float, having: int, documents: int) -> float:

@@ -9,9 +9,10 @@ import json
 from typing import Any
 
 import pytest
-from engines.library import DOCUMENTS, MAPPING, hits
 from opensearchpy import helpers
 from opensearchpy.exceptions import NotFoundError, RequestError
+
+from engines.library import DOCUMENTS, MAPPING, hits
 
 
 class TestReads:

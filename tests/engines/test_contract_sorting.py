@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from engines.library import hits, refused, shown
 from opensearchpy.exceptions import RequestError, TransportError
+
+from engines.library import hits, refused, shown
 
 # A query that scores: OpenSearch 3.5 leaves documents without the field out of a sorted match_all.
 EVERYTHING: dict[str, Any] = {"match": {"content": "search engine ranking"}}

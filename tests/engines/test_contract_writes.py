@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from engines.library import DOCUMENTS, hits
 from opensearchpy.exceptions import ConflictError, NotFoundError, RequestError
+
+from engines.library import DOCUMENTS, hits
 
 
 class TestWrites:
@@ -84,7 +85,8 @@ class TestWrites:
         assert engine_client.exists(index=own_library, id="good") is True
 
     def test_source_lines_that_are_no_json(self, engine_client, own_library):
-        body = '{"index":{"_id":"cut"}}\n{"title":\n{"index":{"_id":"nan"}}\n{"price":NaN}\n{"index":{"_id":"ok"}}\n{"price":1}\n'
+        sources = {"cut": '{"title":', "nan": '{"price":NaN}', "ok": '{"price":1}'}
+        body = "".join(f'{{"index":{{"_id":"{key}"}}}}\n{source}\n' for key, source in sources.items())
         response = engine_client.bulk(index=own_library, body=body, refresh=True)
         assert [item["index"]["status"] for item in response["items"]] == [400, 400, 201]
         assert {item["index"].get("error", {}).get("type") for item in response["items"][:2]} == {

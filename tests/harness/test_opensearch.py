@@ -9,9 +9,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from opensearchpy import OpenSearch
+
 from harness import distribution, java, opensearch
 from harness.data import CHECKOUT
-from opensearchpy import OpenSearch
 
 #: Starts a harness-shaped process group whose leader ignores SIGTERM, so that only SIGKILL ends it.
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(60)"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from fakes_engine import FakeEngine
 
+from fakes_engine import FakeEngine
 from indexer.load import LoadJob, load
 from indexer.progress import Silent
 

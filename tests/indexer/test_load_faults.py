@@ -9,9 +9,9 @@ from typing import Any
 
 import opensearchpy.exceptions
 import pytest
-from fakes_engine import FakeEngine
 from opensearchpy.exceptions import OpenSearchException
 
+from fakes_engine import FakeEngine
 from indexer.load import LoadJob, load
 from indexer.progress import Silent
 from indexer.report import LoadReport

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from main_job.conftest import Job
 
+from main_job.conftest import Job
 from rerank_plugin.evaluation.compare import pooled
 
 #: nDCG@10 of BM25 over title and text in one field, linear gain: (lowest, highest) believable.

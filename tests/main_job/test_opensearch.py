@@ -8,8 +8,8 @@ from typing import Any
 
 import opensearchpy
 import pytest
-from main_job.conftest import INDEXER, RERANK, Job, run_json
 
+from main_job.conftest import INDEXER, RERANK, Job, run_json
 from rerank_plugin import OpenSearch
 from rerank_plugin.evaluation.runs import read_trec
 

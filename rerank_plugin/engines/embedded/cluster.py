@@ -8,6 +8,7 @@ import shutil
 import threading
 import time
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 
 from rerank_plugin.engines.embedded.disk import disk_errors
@@ -104,10 +105,19 @@ class Cluster:
             shutil.rmtree(trash, ignore_errors=True)
 
     def close(self) -> None:
-        """Refreshes every index that has waiting writes and lets other processes write."""
+        """Refreshes every index that has waiting writes and lets other processes write.
+
+        :raises Refusal: 500, the first of what went wrong; all indexes are given back nevertheless.
+        """
+        failed: RerankError | None = None
         with self._lock:
             for store in self._stores.values():
-                store.close()
+                try:
+                    store.close()
+                except RerankError as error:
+                    failed = failed or error
+        if failed is not None:
+            raise failed
 
 
 def check_name(name: str) -> None:
@@ -132,20 +142,30 @@ def check_name(name: str) -> None:
     raise Refusal(400, "invalid_index_name_exception", f"Invalid index name [{name[:100]!s}], {reason}")
 
 
-_shared: dict[Path, tuple[Cluster, int]] = {}
-_shared_lock = threading.Lock()
+@dataclass(slots=True)
+class Shared:
+    """A process's instance for one folder; a forked child finds a new ``cluster`` in it."""
+
+    cluster: Cluster
+    users: int = 0
+
+
+_shared: dict[Path, Shared] = {}
+# Reentrant: a client that the garbage collector finds is released in whatever the thread is doing, this included.
+_shared_lock = threading.RLock()
 #: What a forked child inherited: kept, since dropping it would wait for threads that did not come along.
 _inherited: list[Cluster] = []
 
 
-def acquire(path: Path) -> Cluster:
-    """The process's instance for a folder; give it back with ``release``."""
+def acquire(path: Path) -> Shared:
+    """The process's instance for a folder, to give back with ``release``; read ``cluster`` anew per request."""
     key = _key(path)
     with _shared_lock:
-        cluster, users = _shared.get(key, (None, 0))
-        cluster = cluster or Cluster(key)
-        _shared[key] = (cluster, users + 1)
-        return cluster
+        while True:
+            shared = _shared.setdefault(key, Shared(Cluster(key)))
+            shared.users += 1
+            if _shared.get(key) is shared:
+                return shared
 
 
 def release(path: Path) -> None:
@@ -155,14 +175,14 @@ def release(path: Path) -> None:
     """
     key = _key(path)
     with _shared_lock:
-        cluster, users = _shared.get(key, (None, 0))
-        if cluster is None:
+        shared = _shared.get(key)
+        if shared is None:
             return
-        if users > 1:
-            _shared[key] = (cluster, users - 1)
+        shared.users -= 1
+        if shared.users > 0:
             return
         del _shared[key]
-    cluster.close()
+    shared.cluster.close()
 
 
 def _key(path: Path) -> Path:
@@ -170,9 +190,9 @@ def _key(path: Path) -> Path:
 
 
 def _close_all() -> None:
-    for cluster, _ in list(_shared.values()):
+    for shared in list(_shared.values()):
         try:
-            cluster.close()
+            shared.cluster.close()
         except RerankError:
             continue  # at exit there is nobody left to tell; a refresh would have told
     _shared.clear()
@@ -180,10 +200,10 @@ def _close_all() -> None:
 
 def _after_fork() -> None:
     global _shared_lock
-    _shared_lock = threading.Lock()
-    for key, (cluster, users) in list(_shared.items()):
-        _inherited.append(cluster)
-        _shared[key] = (Cluster(key), users)
+    _shared_lock = threading.RLock()
+    for key, shared in _shared.items():
+        _inherited.append(shared.cluster)
+        shared.cluster = Cluster(key)
 
 
 atexit.register(_close_all)

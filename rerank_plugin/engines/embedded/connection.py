@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from opensearchpy import Connection
 
-from rerank_plugin.engines.embedded.cluster import acquire, release
+from rerank_plugin.engines.embedded.cluster import Shared, acquire, release
 from rerank_plugin.engines.embedded.refusal import Refusal
 from rerank_plugin.engines.embedded.request import Answer, Engine
 from rerank_plugin.engines.embedded.routes import answer
@@ -48,8 +48,8 @@ class EmbeddedConnection(Connection):
         self.path = Path(path)
         self.host = f"embedded:{path}"
         self._clock = clock
-        self._engine: Engine | None = None
-        self._finalizer: Callable[[], object] | None = None
+        self._shared: Shared | None = None
+        self._finalizer: weakref.finalize[[Path], EmbeddedConnection] | None = None
 
     def perform_request(
         self,
@@ -86,19 +86,22 @@ class EmbeddedConnection(Connection):
             return Answer(500, Refusal(500, "exception", str(error)).body())
 
     def _open(self) -> Engine:
-        engine = self._engine
-        if engine is None:
-            engine = self._engine = Engine(cluster=acquire(self.path), clock=self._clock)
+        if self._shared is None:
+            self._shared = acquire(self.path)
             self._finalizer = weakref.finalize(self, _release_quietly, self.path)
-        return engine
+        return Engine(cluster=self._shared.cluster, clock=self._clock)
 
     def close(self) -> None:
-        """Writes what is waiting and lets other processes write; a later request opens the engine again."""
-        finalizer, self._finalizer, self._engine = self._finalizer, None, None
-        if finalizer is not None:
-            detach = getattr(finalizer, "detach", None)
-            if detach is not None and detach() is not None:
+        """Writes what is waiting and lets other processes write; a later request opens the engine again.
+
+        :raises opensearchpy.TransportError: what is waiting cannot be written.
+        """
+        finalizer, self._finalizer, self._shared = self._finalizer, None, None
+        if finalizer is not None and finalizer.detach() is not None:
+            try:
                 release(self.path)
+            except Refusal as refusal:
+                self._raise_error(refusal.status, json.dumps(refusal.body()), _HEADERS["content-type"])
 
 
 def _release_quietly(path: Path) -> None:

@@ -38,6 +38,7 @@ FORMATS = frozenset(_PATTERNS) | frozenset(_EPOCH)
 #: Milliseconds a date may have: years 1 to 9999, what Python's datetime can say.
 LOWEST, HIGHEST = -62_135_596_800_000, 253_402_300_799_999
 
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
 _MATH = re.compile(r"([+-]\d*|/)([yMwdhHms])")
 _EXACT = {"w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "H": 3_600_000, "m": 60_000, "s": 1000}
 #: Milliseconds that a date written down to this part stands for.
@@ -122,7 +123,9 @@ def looks_like_date(text: str) -> bool:
     return False
 
 
-def _epoch(text: str, unit_ms: int) -> Span:
+def _epoch(text: str, unit_ms: int) -> Span | None:
+    if _WHOLE.fullmatch(text) is None:
+        return None
     moment = int(text) * unit_ms
     return Span(moment, moment + unit_ms - 1)
 

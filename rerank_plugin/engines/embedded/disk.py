@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from rerank_plugin.errors import MissingExtraError
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_PROBE_BYTES = 4_000_000
 _CODE = re.compile(r"os error (\d+)|code: (\d+)")
 
 
@@ -33,7 +35,18 @@ def disk_errors(path: Path, doing: str) -> Iterator[None]:
         if "LockBusy" in text:
             raise locked(path) from error
         code = _CODE.search(text)
+        if code is None and "writer was killed" in text:
+            _probe(path, doing)
         raise _refusal(path, doing, int(code[1] or code[2]) if code else None, text) from error
+
+
+def _probe(path: Path, doing: str) -> None:
+    """Finds out what ended one of tantivy's threads, which only says that it ended, by writing a file of our own."""
+    try:
+        with tempfile.TemporaryFile(dir=path) as file:
+            file.write(b"\0" * _PROBE_BYTES)
+    except OSError as error:
+        raise _refusal(path, doing, error.errno, error.strerror or str(error)) from error
 
 
 def locked(path: Path) -> Refusal:
@@ -51,6 +64,7 @@ def _refusal(path: Path, doing: str, code: int | None, text: str) -> Refusal:
     if code in _FULL:
         reason = f"cannot {doing} {path}: no space left on the disk ({said}); free some, then try again"
     elif code in _FORBIDDEN:
+        # Readers need it too: tantivy opens an index under a lock file.
         reason = f"cannot {doing} {path}: no permission to write there ({said}); use another folder or change its owner"
     else:
         reason = f"cannot {doing} {path}: {said}"

@@ -39,8 +39,9 @@ def read_metadata(directory: Path) -> Metadata:
     :raises OSError: there is none, or it cannot be read.
     :raises ValueError: it is not as this release writes it.
     """
-    stored = json.loads((directory / FILE_NAME).read_text(encoding="utf-8"))
+    text = (directory / FILE_NAME).read_text(encoding="utf-8")
     try:
+        stored = json.loads(text)
         if stored["format"] != FORMAT:
             raise ValueError(f"{directory / FILE_NAME} has format {stored['format']}, this release reads {FORMAT}")
         return Metadata(
@@ -51,7 +52,7 @@ def read_metadata(directory: Path) -> Metadata:
             columns=tuple(Column(**each) for each in stored["columns"]),
             generation=stored["generation"],
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"{directory / FILE_NAME} is damaged ({error!r}); load the index again") from error
 
 

@@ -1,0 +1,98 @@
+"""What a person should know of a model folder before using it, and the notice its licence asks for."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rerank_plugin.models.folder import ModelFolder
+
+CARD_FILE = "CARD.md"
+NOTICE_FILE = "NOTICE"
+#: Backbone whose origin we can vouch for.
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+
+_MINILM_ORIGIN = """\
+all-MiniLM-L6-v2 by the sentence-transformers authors (Apache-2.0), which continues MiniLM-L6-H384-uncased by Nils
+Reimers, itself every second layer of Microsoft's MiniLM-L12-H384-uncased. Its own card says: trained with a contrastive
+loss on 1,170,060,424 text pairs from some thirty public sets, about 62 % of them Reddit comments; the rest scientific
+citations and abstracts (S2ORC, SPECTER), duplicate questions (WikiAnswers, Quora, Stack Exchange), questions with
+answers (PAQ, MS MARCO, GooAQ, Yahoo Answers, Natural Questions, ELI5, TriviaQA, SQuAD, SearchQA), code search,
+captions, and entailment (SNLI, MultiNLI). Training texts had at most 128 tokens. English.
+
+Several of these sets are crawls whose own terms differ from the weights' licence; who needs certainty should read them.
+"""
+_LIMITS = """\
+- English words only: other languages fall apart into letters or unknown tokens, and the ranking is then worth little.
+- {max_tokens} tokens (some {words} English words) of a text are read, the same number of a query; the rest is not seen,
+  and `truncated` in the status says so.
+- It knows likeness of meaning, not truth: a false claim about the right subject ranks as well as a right one.
+- Trained largely on Reddit and Stack Exchange: the likings of their writers are in the vectors.
+- Numbers, negation and names that the training texts lack are read poorly; there the first-stage score helps.
+"""
+
+
+def card(folder: ModelFolder) -> str:
+    """The model card in Markdown, from the manifest alone: the same folder gives the same card."""
+    manifest = folder.manifest
+    origin = _MINILM_ORIGIN if manifest.backbone == MINILM else f"{manifest.backbone}; see its own card.\n"
+    return "\n".join(
+        (
+            f"# {manifest.name}",
+            "",
+            f"A two-mode trunk for reranking: encoder and cross-encoder in one network. {folder.name}, "
+            f"{manifest.precision}, {manifest.dimensions} dimensions, licence {manifest.licence}.",
+            "",
+            "## Where it comes from",
+            "",
+            origin,
+            "## What was done to it",
+            "",
+            _changes(folder),
+            "## What it is for, and what not",
+            "",
+            "Ordering the first hundred or so hits of a search engine by meaning; vectors for finding similar texts.",
+            "",
+            _LIMITS.format(max_tokens=manifest.max_tokens, words=10 * (manifest.max_tokens * 7 // 100)),
+            "## Numbers",
+            "",
+            f"Relevance in log-odds: `{_short(manifest.relevance)}`",
+            "",
+            f"Weights in log-odds: `{_short(manifest.weights)}`",
+            "",
+            f"Measured: `{_short(manifest.metrics)}`",
+            "",
+        )
+    )
+
+
+def notice(folder: ModelFolder) -> str:
+    """The attribution that goes with the weights."""
+    manifest = folder.manifest
+    by = ", copyright the sentence-transformers authors and contributors" if manifest.backbone == MINILM else ""
+    return (
+        f"The weights and the vocabulary in this folder are a modified form of {manifest.backbone}{by}.\n"
+        f"Licence: {manifest.licence}.\n"
+        "Modified: exported to ONNX as one graph for one or two segments with biases between them"
+        + (", linear layers and word table rounded to eight bits" if manifest.precision == "int8" else "")
+        + ".\nThe texts on which the rounding was fitted are not part of the weights.\n"
+    )
+
+
+def _changes(folder: ModelFolder) -> str:
+    closed = folder.interaction.get("closed")
+    text = "- Exported with torch's ONNX exporter; query and document are segments with positions of their own.\n"
+    text += (
+        "- The biases that let query and document see each other are closed: the interaction logit is the cosine.\n"
+        if closed
+        else "- The biases that let query and document see each other are open and were learned.\n"
+    )
+    if folder.manifest.precision == "int8":
+        text += (
+            "- Linear layers and word table in eight bits, activations quantised per token: `rerank model quantize`.\n"
+        )
+    return text
+
+
+def _short(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False) if value else "none yet"
