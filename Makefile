@@ -6,6 +6,9 @@ PYTHON ?= python3
 ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
+MODEL := rerank_plugin/models/default
+# Collections for fitting and benchmarks: RERANK_DATA, else beside the checkout.
+DATA := $(or $(RERANK_DATA),../shared/data)
 # setuptools warns about editable installs of any project with folders at its root.
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # What an environment is made of: a newer one of these installs again, anything else is instant.
@@ -34,8 +37,10 @@ lint: $(VENV)/.dev ## ruff, ruff format, mypy --strict, import-linter
 bench: $(VENV)/.dev ## our scorer against sentence-transformers on the same trunk
 	@set -e; for each in benchmarks/*.py; do echo "== $$each"; $(BIN)/python "$$each" $(ARGS); done
 
-model: $(VENV)/.dev ## make the shipped model folder again, from the trunk in the extra `train`
-	$(BIN)/rerank model export rerank_plugin/models/default $(ARGS)
+model: $(VENV)/.dev ## make the shipped model folder again and fit its numbers (about 10 minutes)
+	$(BIN)/rerank model export --out $(MODEL)
+	$(BIN)/rerank model calibrate $(MODEL) --now 2026-01-01 $(foreach each,scifact stackexchange peps,--dataset $(DATA)/beir/$(each))
+	$(BIN)/rerank model card $(MODEL) --write
 
 opensearch: $(VENV)/.demo ## a local OpenSearch in the foreground; Ctrl-C stops it
 	PYTHONPATH=tests $(BIN)/python -m harness.opensearch $(ARGS)

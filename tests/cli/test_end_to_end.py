@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from rerank_plugin.cli.main import main
+from rerank_plugin.config import Rerank
+from rerank_plugin.domain.factors import Weights
 from rerank_plugin.evaluation.runs import read_trec
+from rerank_plugin.models.folder import default_model_folder, update_manifest
+from rerank_plugin.ranking.load import load_ranker
 
 NOW = "2024-01-01T00:00:00Z"
 #: id | title | year | ids it refers to | text
@@ -258,3 +263,27 @@ def test_queries_that_ask_with_a_document_of_their_own_do_not_find_it(out, datas
         ids = read_trec(tmp_path / "to" / "runs" / f"{name}.run").ids("q1")
         assert ids[0] == "d9", name
         assert "d2" not in ids
+
+
+def test_calibrate_fits_a_folder_that_then_ranks(dataset, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(default_model_folder(), folder)
+    update_manifest(folder, relevance={}, weights={})
+    asked = ["model", "calibrate", str(folder), "--dataset", str(dataset), "--split", "test", "--now", NOW, "--json"]
+    finished = rerank(*asked)
+    assert finished.exit_code == 0, finished.output
+    printed = json.loads(finished.stdout)
+    stored = json.loads((folder / "manifest.json").read_text())
+    assert printed["queries"] == {dataset.name: 4}
+    assert stored["relevance"] == printed["relevance"]
+    assert max(stored["relevance"]["score+text"].values()) > 0
+    assert stored["metrics"]["calibration"]["split"] == "test"
+    assert load_ranker(Rerank(model=folder)).weights == Weights.of(printed["weights"])
+
+
+def test_calibrate_without_judgments_is_one_line(dataset):
+    finished = rerank("model", "calibrate", str(default_model_folder()), "--dataset", str(dataset), "--split", "train")
+    assert finished.exit_code == 1
+    assert finished.stderr.startswith("Error: ")
+    assert "train.tsv" in finished.stderr
+    assert finished.stderr.count("\n") == 1

@@ -172,3 +172,26 @@ class TestOddText:
             found = engine_client.search(index=index, body={"query": query})["hits"]
             assert found == {"total": {"value": 0, "relation": "eq"}, "max_score": None, "hits": []}
         assert engine_client.search(index=index, body={"sort": ["year"]})["hits"]["hits"] == []
+
+
+@pytest.mark.parametrize(
+    ("filter_path", "expected"),
+    [
+        ("hits.hits._id", {"hits": {"hits": [{"_id": "3"}]}}),
+        ("hits.total.value,timed_out", {"hits": {"total": {"value": 1}}, "timed_out": False}),
+        ("hits.hits._source.ye*", {"hits": {"hits": [{"_source": {"year": 2020}}]}}),
+        ("**._id", {"hits": {"hits": [{"_id": "3"}]}}),
+        ("hits.*.value", {"hits": {"total": {"value": 1}}}),
+        ("-took,-_shards,-hits", {"timed_out": False}),
+        ("hits.hits,-hits.hits._source,-**._score,-**._index", {"hits": {"hits": [{"_id": "3"}]}}),
+        ("absent", {}),
+    ],
+)
+def test_filter_path(engine_client, library, filter_path, expected):
+    body = {"query": {"term": {"year": 2020}}}
+    assert engine_client.search(index=library, body=body, filter_path=filter_path) == expected
+
+
+def test_filter_path_of_a_mapping(engine_client, library):
+    found = engine_client.indices.get_mapping(index=library, params={"filter_path": "*.mappings._meta.made_by"})
+    assert found == {library: {"mappings": {"_meta": {"made_by": "contract"}}}}

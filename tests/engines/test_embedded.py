@@ -87,7 +87,7 @@ def test_one_index_at_a_time(client, index):
     assert "searches one index at a time" in caught.value.info["error"]["reason"]
 
 
-@pytest.mark.parametrize("name", ["routing", "scroll", "q", "filter_path"])
+@pytest.mark.parametrize("name", ["routing", "scroll", "q"])
 def test_parameters_that_would_change_the_answer(client, name):
     with pytest.raises(RequestError) as caught:
         client.transport.perform_request("GET", "/i/_search", params={name: "x"})

@@ -6,6 +6,7 @@ import json
 import time
 import weakref
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from urllib.parse import urlencode
 from opensearchpy import Connection
 
 from rerank_plugin.engines.embedded.cluster import Shared, acquire, release
+from rerank_plugin.engines.embedded.filter_path import filtered
 from rerank_plugin.engines.embedded.refusal import Refusal
 from rerank_plugin.engines.embedded.request import Answer, Engine
 from rerank_plugin.engines.embedded.routes import answer
@@ -78,8 +80,10 @@ class EmbeddedConnection(Connection):
         return reply.status, dict(_HEADERS), text
 
     def _answer(self, method: str, url: str, params: dict[str, Any], body: bytes) -> Answer:
+        filter_path = params.pop("filter_path", "")
         try:
-            return answer(self._open(), method, url, params, body)
+            found = answer(self._open(), method, url, params, body)
+            return replace(found, body=filtered(found.body, filter_path)) if filter_path else found
         except Refusal as refusal:
             return Answer(refusal.status, refusal.body())
         except RerankError as error:

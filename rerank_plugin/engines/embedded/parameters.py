@@ -18,7 +18,7 @@ IGNORED = frozenset({
 })  # fmt: skip
 #: The engines know them and this one does not; ``False`` is what happens here anyway.
 _REFUSED = frozenset({
-    "routing", "scroll", "q", "filter_path", "typed_keys", "rest_total_hits_as_int", "explain", "pipeline",
+    "routing", "scroll", "q", "typed_keys", "rest_total_hits_as_int", "explain", "pipeline",
     "version_type", "search_pipeline", "require_alias", "df", "analyzer", "default_operator", "lenient", "stats",
     "suggest_field", "stored_fields", "docvalue_fields", "terminate_after", "flat_settings",
 })  # fmt: skip
