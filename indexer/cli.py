@@ -8,15 +8,15 @@ import math
 import re
 import sys
 import uuid
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from rerank_plugin.errors import ConfigError, RerankError
+from rerank_plugin.errors import ConfigError, RerankError, os_error_line
 
 if TYPE_CHECKING:
     from indexer.vectors import Encoder
@@ -79,7 +79,7 @@ def load_command(**options: Any) -> None:
         run_id=uuid.uuid4().hex,
     )
     encoder = None if job.vectors is None else _encoder(options["model"])
-    with closing(connect(options["engine"])) as client:
+    with _closed(connect(options["engine"])) as client:
         report = load(job, client, encoder, Bars() if sys.stderr.isatty() else Silent())
     if options["as_json"]:
         click.echo(json.dumps(report.as_json()))
@@ -87,6 +87,29 @@ def load_command(**options: Any) -> None:
         from rich.console import Console
 
         report.show(Console())
+
+
+@contextmanager
+def _closed(client: Any) -> Iterator[Any]:
+    """The client, closed at the end.
+
+    The embedded engine writes what waits when it is closed: on a full disk that fails as the load before it did, and
+    the load's own error is the one to tell.
+
+    :raises EngineError: the load went well and the engine failed at the end.
+    """
+    from opensearchpy.exceptions import OpenSearchException
+
+    from indexer.writer import engine_errors
+
+    try:
+        yield client
+    except BaseException:
+        with suppress(OpenSearchException):
+            client.close()
+        raise
+    with engine_errors("closing the engine"):
+        client.close()
 
 
 def _encoder(folder: Path | None) -> Encoder:
@@ -113,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except RerankError as error:
         _fail(str(error))
     except OSError as error:
-        _fail(f"{error.filename or 'a file'}: {error.strerror or error}")
+        _fail(os_error_line(error))
     except Exception as error:
         place = error.__traceback__
         while place is not None and place.tb_next is not None:

@@ -23,7 +23,7 @@ RETRIES = 4
 @contextmanager
 def engine_errors(doing: str) -> Iterator[None]:
     """Turns opensearch-py's errors into :class:`EngineError`, naming what was being done."""
-    from opensearchpy.exceptions import ConnectionError, OpenSearchException, TransportError
+    from opensearchpy.exceptions import ConnectionError, OpenSearchException, SerializationError, TransportError
 
     try:
         yield
@@ -32,6 +32,8 @@ def engine_errors(doing: str) -> Iterator[None]:
     except TransportError as error:
         status = error.args[0] if error.args else "with an error"
         raise EngineError(f"{doing}: the engine answered {status} {_reason(error)}") from error
+    except SerializationError as error:
+        raise EngineError(f"{doing}: no JSON came back ({_brief(error)}); is --engine an OpenSearch?") from error
     except OpenSearchException as error:
         raise EngineError(f"{doing}: {_brief(error)}") from error
 
@@ -145,6 +147,8 @@ def _reason(error: Exception) -> str:
     Its arguments are status, type and details; the properties by those names fail where one is absent.
     """
     _, kind, details = (*error.args, None, None, None)[:3]
+    if str(kind).lstrip().startswith("<"):
+        return "with a web page; is --engine an OpenSearch or Elasticsearch, or a proxy before one?"
     body = details.get("error") if isinstance(details, dict) else None
     return _brief(body if isinstance(body, dict) else kind or type(error).__name__)
 

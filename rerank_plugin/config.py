@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from rerank_plugin.domain.factors import PRIORS, Weights
-from rerank_plugin.errors import ConfigError
+from rerank_plugin.domain.numbers import is_finite_number
+from rerank_plugin.errors import ConfigError, DataError
 
 Mode = Literal["on", "off"]
 Dense = Literal["off", "reorder", "extend"]
@@ -36,18 +37,18 @@ class FieldSource:
     pivot: float = 10.0
 
     def __post_init__(self) -> None:
-        if not self.field:
-            raise ConfigError("a field map entry needs the name of a field, got an empty one")
+        if not self.field or not isinstance(self.field, str):
+            raise ConfigError(f"a field map entry needs the name of a field, got {self.field!r}")
         if self.scale not in get_args(Scale):
             raise ConfigError(f"scale must be one of {', '.join(get_args(Scale))}, got {self.scale!r}")
-        if not (math.isfinite(self.pivot) and self.pivot > 0):
+        if not is_finite_number(self.pivot) or self.pivot <= 0:
             raise ConfigError(f"pivot must be above 0, got {self.pivot!r}")
 
     def to_unit(self, value: Any) -> float | None:
         """A stored number as a feature in [0, 1]; ``None`` when it is absent, negative on a log scale or no number."""
         if isinstance(value, list):
             value = value[0] if value else None
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if not is_finite_number(value):
             return None
         if self.scale == "unit":
             return min(max(float(value), 0.0), 1.0)
@@ -122,15 +123,28 @@ class Rerank:
                 raise ConfigError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
         for name in ("half_life_days", "deadline_ms"):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0):
+            if value is not None and not (is_finite_number(value) and value > 0):
                 raise ConfigError(f"{name} must be above 0, got {value!r}")
+        if self.threads is not None and (type(self.threads) is not int or self.threads < 1):
+            raise ConfigError(f"threads must be a whole number of at least 1, got {self.threads!r}")
+        if not isinstance(self.weights, (Weights, type(None))):
+            raise ConfigError(f"weights must be Weights, a mapping or factor=number,..., got {self.weights!r}")
+        if not isinstance(self.text_fields, tuple) or not all(isinstance(each, str) for each in self.text_fields):
+            raise ConfigError(f"text_fields must be names of fields, got {self.text_fields!r}")
+        if not isinstance(self.now, (datetime, type(None))):
+            raise ConfigError(f"now must be a date, got {self.now!r}")
         if self.now is not None and self.now.tzinfo is None:
             raise ConfigError(f"now needs a time zone, got {self.now.isoformat()}; add Z or an offset")
         if self.dense == "extend" and self.vectors is None:
             raise ConfigError("dense='extend' needs vectors, the folder that rerank-index load wrote")
-        unknown = sorted(set(self.field_map) - {*PRIORS, "published_at"})
+        unknown = sorted(set(self.field_map) - {*PRIORS, "published_at"}, key=str)
         if unknown:
             raise ConfigError(f"field_map names {unknown[0]!r}; it maps {', '.join(PRIORS)} and published_at")
+        for factor, source in self.field_map.items():
+            if factor != "freshness" and (factor == "published_at") != (source.scale == "date"):
+                raise ConfigError(
+                    f"field_map.{factor} cannot have the scale {source.scale!r}; dates are published_at's"
+                )
 
     @classmethod
     def of(cls, value: Rerank | Mapping[str, Any] | bool | None) -> Rerank:
@@ -147,7 +161,7 @@ class Rerank:
         if not isinstance(value, Mapping):
             raise ConfigError(f"rerank must be settings, a mapping, True or False, got {type(value).__name__}")
         known = {each.name for each in fields(cls)}
-        unknown = sorted(set(value) - known)
+        unknown = sorted(set(value) - known, key=str)
         if unknown:
             raise ConfigError(f"unknown setting rerank.{unknown[0]}; known are {', '.join(sorted(known))}")
         settings = dict(value)
@@ -158,17 +172,22 @@ class Rerank:
             settings["weights"] = Weights.of(weights)
         if isinstance(settings.get("text_fields"), str):
             settings["text_fields"] = (settings["text_fields"],)
-        settings["text_fields"] = tuple(settings.get("text_fields") or ())
+        if isinstance(settings.get("text_fields"), (list, type(None))):
+            settings["text_fields"] = tuple(settings.get("text_fields") or ())
         for name in ("model", "vectors"):
             if isinstance(settings.get(name), str):
                 settings[name] = Path(settings[name])
         if isinstance(settings.get("now"), str):
             from rerank_plugin.domain.features import parse_date
 
-            settings["now"] = parse_date(settings["now"])
-        settings["field_map"] = {
-            factor: _field_source(factor, source) for factor, source in (settings.get("field_map") or {}).items()
-        }
+            try:
+                settings["now"] = parse_date(settings["now"])
+            except DataError as error:
+                raise ConfigError(f"now: {error}") from error
+        field_map = settings.get("field_map") or {}
+        if not isinstance(field_map, Mapping):
+            raise ConfigError(f"field_map must be an object of factors and fields, got {field_map!r}")
+        settings["field_map"] = {factor: _field_source(factor, source) for factor, source in field_map.items()}
         return cls(**settings)
 
     def with_environment(self, environ: Mapping[str, str] = os.environ) -> Rerank:

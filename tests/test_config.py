@@ -46,6 +46,27 @@ def test_what_a_caller_may_write_after_rerank() -> None:
         ({"field_map": {"authority": {"field": "x", "scle": 1}}}, "unknown key 'scle'"),
         ({"field_map": {"authority": {"field": "x", "scale": "cubic"}}}, "scale must be one of"),
         ({"now": datetime(2020, 1, 1)}, "now needs a time zone"),
+        ({"now": 3}, "now must be a date, got 3"),
+        ({"now": "x"}, "now: a date is written"),
+        ({"now": "0001-01-01T00:00:00+14:00"}, "now: a date is written"),
+        ({"deadline_ms": True}, "deadline_ms must be above 0"),
+        ({"deadline_ms": 10**400}, "deadline_ms must be above 0"),
+        ({"weights": 3}, "weights must be"),
+        ({"weights": {"authority": 10**400}}, "the weight of authority must be a finite number"),
+        ({"weights": {1: 2, "rank": 3}}, "unknown factor 1"),
+        ({1: 2, "windw": 3}, "unknown setting rerank.1"),
+        ({"threads": 0}, "threads must be a whole number of at least 1"),
+        ({"threads": "two"}, "threads must be a whole number"),
+        ({"text_fields": 3}, "text_fields must be names"),
+        ({"text_fields": ["title", None]}, "text_fields must be names"),
+        ({"field_map": 3}, "field_map must be an object"),
+        ({"field_map": {"authority": {"field": 3}}}, "needs the name of a field, got 3"),
+        ({"field_map": {"authority": {"field": "x", "pivot": "y"}}}, "pivot must be above 0"),
+        (
+            {"field_map": {"authority": {"field": "x", "scale": "date"}}},
+            "field_map.authority cannot have the scale 'date'",
+        ),
+        ({"field_map": {"published_at": {"field": "x", "scale": "log"}}}, "cannot have the scale 'log'"),
     ],
 )
 def test_wrong_settings_are_refused(value: object, message: str) -> None:
@@ -71,3 +92,7 @@ def test_the_environment_is_the_kill_switch() -> None:
     assert Rerank(model=Path("here")).with_environment({"RERANK_MODEL": "there"}).model == Path("here")
     with pytest.raises(ConfigError, match="RERANK_MODE must be one of"):
         Rerank().with_environment({"RERANK_MODE": "of"})
+
+
+def test_a_number_too_large_for_a_float_is_unknown() -> None:
+    assert [FieldSource(field="x", scale=scale).to_unit(10**400) for scale in ("unit", "log")] == [None, None]

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from rerank_plugin.errors import DataError, RerankError
+from rerank_plugin.errors import DataError, RerankError, os_error_line
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -82,8 +82,7 @@ def as_line(error: BaseException) -> str | None:
     if isinstance(error, RerankError):
         return _joined(str(error))
     if isinstance(error, OSError):
-        place = f"{error.filename}: " if error.filename else ""
-        return _joined(f"{place}{error.strerror or error}")
+        return _joined(os_error_line(error))
     return _engine_line(error)
 
 
@@ -94,7 +93,14 @@ def _engine_line(error: BaseException) -> str | None:
         return None
     if isinstance(error, exceptions.ConnectionError):
         return _joined(f"the engine cannot be reached ({error.error}); check --engine, and that it is running")
+    if isinstance(error, exceptions.SerializationError):
+        return _joined(f"what answers at --engine sends no JSON ({error}); is it an OpenSearch or Elasticsearch?")
     if isinstance(error, exceptions.TransportError):
+        if str(error.error).lstrip().startswith("<"):
+            return _joined(
+                f"what answers at --engine sent a web page with status {error.status_code}; "
+                "is it an OpenSearch or Elasticsearch, or a proxy before one?"
+            )
         kind, reason = _reason(error)
         if kind == "index_not_found_exception":
             return _joined(

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rerank_plugin.cli.tables import bar, console
+from rerank_plugin.cli.tables import bar, console, is_roomy, padding
 from rerank_plugin.domain.factors import PRIORS
 
 TITLE_WIDTH = 80
@@ -30,11 +30,11 @@ def print_hits(
     if not hits:
         out.print("Nothing found.")
     else:
-        table = _explained() if explain else _plain()
+        table = _table(explain=explain, out=out)
         for rank, hit in enumerate(hits, start=first):
             said = hit.get("_rerank") or {}
             cells = _explanation(said) if explain else _bars(said)
-            table.add_row(str(rank), _moved(rank, said), *cells, Text(title_of(hit)))
+            table.add_row(str(rank), _moved(rank, said), *cells, Text(title_of(hit), no_wrap=True, overflow="ellipsis"))
         out.print(table)
     out.print(Text(_status(response.get("rerank") or {})))
 
@@ -48,22 +48,17 @@ def title_of(hit: Mapping[str, Any]) -> str:
     return line if len(line) <= TITLE_WIDTH else f"{line[: TITLE_WIDTH - 1]}…"
 
 
-def _plain() -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
-    for name in ("new", "old"):
-        table.add_column(name, justify="right")
-    table.add_column("score", justify="right")
-    for name in ("relevance", *PRIORS):
-        table.add_column(name)
-    table.add_column("title", no_wrap=True, overflow="ellipsis")
-    return table
-
-
-def _explained() -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
-    for name in ("new", "old", "z", *(f"+{factor}" for factor in PRIORS), "=z_final", "score"):
-        table.add_column(name, justify="right")
-    table.add_column("title", no_wrap=True, overflow="ellipsis")
+def _table(*, explain: bool, out: Console) -> Table:
+    """The headings. Only the title may be cut: a figure with its end missing says something wrong."""
+    roomy = is_roomy(out)
+    factors = [factor if roomy else f"{factor[:5]}." for factor in PRIORS]
+    table = Table(box=box.SIMPLE_HEAD, padding=padding(out))
+    figures = ["z", *(f"+{factor}" for factor in factors), "=z_final", "score"] if explain else ["score"]
+    for name in ("new", "old", *figures):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in () if explain else ("relevance" if roomy else "relev.", *factors):
+        table.add_column(name, no_wrap=True)
+    table.add_column("title")
     return table
 
 

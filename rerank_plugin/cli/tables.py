@@ -16,6 +16,8 @@ from rerank_plugin.evaluation.metrics import MEASURES
 #: Letters from an empty to a full cell.
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 BAR_WIDTH = 6
+#: A narrower terminal gets shorter headings and less space between columns, so that figures are never cut.
+ROOMY_WIDTH = 110
 
 
 def console() -> Console:
@@ -31,26 +33,39 @@ def bar(value: float, width: int = BAR_WIDTH) -> str:
     return ("█" * full + (_EIGHTHS[rest] if rest else "")).ljust(width)
 
 
-def print_arms(result: Mapping[str, Any]) -> None:
+def is_roomy(out: Console) -> bool:
+    """Whether full headings and wide columns fit."""
+    return out.width >= ROOMY_WIDTH
+
+
+def padding(out: Console) -> tuple[int, int]:
+    """Space above and beside the cells of a table."""
+    return (0, 1) if is_roomy(out) else (0, 0)
+
+
+def print_arms(result: Mapping[str, Any], out: Console | None = None) -> None:
     """One row per arm."""
+    out = out or console()
+    roomy = is_roomy(out)
+    times = ("p50 ms", "p95 ms") if roomy else ("p50", "p95")
     table = Table(
         title=f"{result['dataset']}: {result['queries']} queries, nDCG with {result['gain']} gain",
         title_justify="left",
         box=box.SIMPLE_HEAD,
+        padding=padding(out),
     )
-    table.add_column("arm")
-    for name in (*MEASURES, "p50 ms", "p95 ms", *(f"{factor[:5]}." for factor in PRIORS), "fallbacks"):
-        table.add_column(name, justify="right")
+    table.add_column("arm", overflow="ellipsis")
+    for name in (*MEASURES, *times, *(f"{factor[: 5 if roomy else 3]}." for factor in PRIORS), "fallbacks"):
+        table.add_column(name, justify="right", no_wrap=True)
     for label, arm in result["arms"].items():
         factors = arm["factors@10"]
         table.add_row(
-            Text(label),
+            Text(label, no_wrap=True, overflow="ellipsis"),
             *(f"{arm[measure]:.3f}" for measure in MEASURES),
             *(f"{arm['latency_ms'][key]:.1f}" for key in ("p50", "p95")),
             *("–" if factors[factor] is None else f"{factors[factor]:.2f}" for factor in PRIORS),
             str(arm["fallbacks"]),
         )
-    out = console()
     out.print(table)
     for label, arm in result["arms"].items():
         for reason, count in arm["reasons"].items():
@@ -63,24 +78,25 @@ def print_arms(result: Mapping[str, Any]) -> None:
             out.print(f"{result[key]} {told} and are left out.")
 
 
-def print_comparisons(result: Mapping[str, Any]) -> None:
+def print_comparisons(result: Mapping[str, Any], out: Console | None = None) -> None:
     """One row per pair of arms, for the first measure; the report has them all. Nothing where there is no pair."""
     rows = [row for row in result["comparisons"] if row["measure"] == MEASURES[0]]
     if not rows:
         return
-    table = Table(title=f"{MEASURES[0]}, candidate minus baseline", title_justify="left", box=box.SIMPLE_HEAD)
+    out = out or console()
+    title = f"{MEASURES[0]}, candidate minus baseline"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=padding(out))
     for name in ("candidate", "baseline"):
         table.add_column(name)
     for name in ("difference", "95 % interval", "p (t)", "p (perm.)", "win/tie/loss"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         interval = "–" if row["ci95"] is None else f"{row['ci95'][0]:+.3f} to {row['ci95'][1]:+.3f}"
         table.add_row(
-            Text(row["candidate"]),
-            Text(row["baseline"]),
+            *(Text(row[name], no_wrap=True, overflow="ellipsis") for name in ("candidate", "baseline")),
             f"{row['delta']:+.3f}",
             interval,
             *("–" if row[key] is None else f"{row[key]:.4f}" for key in ("p_ttest", "p_permutation")),
             f"{row['wins']}/{row['ties']}/{row['losses']}",
         )
-    console().print(table)
+    out.print(table)

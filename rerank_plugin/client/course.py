@@ -23,7 +23,7 @@ from rerank_plugin.client.pipeline import Order, Pipeline
 from rerank_plugin.client.plan import Plan, Search
 from rerank_plugin.client.render import Status, tail_hit, window_hit, with_hits
 from rerank_plugin.client.rewrite import Key, documents_body, hits_only_params, is_costly, tail_body, window_body
-from rerank_plugin.client.similarity import similarity
+from rerank_plugin.client.similarity import similarity, waived_clauses
 from rerank_plugin.client.source import narrow_source, wider_source
 from rerank_plugin.client.steps import Fetch, Local, Rank, ReadMapping
 from rerank_plugin.domain.candidate import Ranking
@@ -109,7 +109,8 @@ class Course:
         """Hits by key: the caller's search among the given documents."""
         if not keys:
             return {}
-        body = documents_body(self._plan, keys, several=self._several, optional=optional, cheap_source=cheap_source)
+        waived = waived_clauses(self._plan, self._metas) if optional else ()
+        body = documents_body(self._plan, keys, several=self._several, optional=waived, cheap_source=cheap_source)
         response = yield from self._fetch(body, hits_only_params(self._plan.params))
         return {key_of(hit): hit for hit in response["hits"]["hits"]}
 

@@ -74,7 +74,7 @@ def read_metas(
 def mapping_call(step: ReadMapping, headers: Mapping[str, str] | None) -> EngineCall:
     """The request that reads what indices say of themselves; the mappings of a thousand indices are large."""
     path = f"/{step.index}/_mapping" if step.index else "/_mapping"
-    params = {} if step.whole else {"filter_path": "*.mappings._meta.rerank"}
+    params = {} if step.whole else {"filter_path": "*.mappings._meta.rerank", "ignore_unavailable": "true"}
     return EngineCall(method="GET", path=path, params=params, headers=headers)
 
 

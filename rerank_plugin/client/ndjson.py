@@ -33,7 +33,10 @@ def parse(body: Any) -> list[Item]:
         raise ValueError("an msearch body has an even number of lines")
     items = []
     for header, search in zip(lines[::2], lines[1::2], strict=True):
-        parsed = [json.loads(header) if header.strip() else {}, json.loads(search)]
+        try:
+            parsed = [json.loads(header) if header.strip() else {}, json.loads(search)]
+        except RecursionError as error:
+            raise ValueError("a line of an msearch body is nested too deeply") from error
         if not all(isinstance(each, Mapping) for each in parsed):
             raise ValueError("a line of an msearch body is a JSON object")
         items.append(Item(parsed[0], parsed[1], f"{header}\n{search}\n"))

@@ -38,7 +38,7 @@ def read_options(given: Any, settings: Rerank) -> Options:
         return Options(settings)
     if not isinstance(given, Mapping):
         raise ConfigError(f"{KEY} must be an object, got {type(given).__name__}")
-    unknown = sorted(set(given) - set(_KNOWN))
+    unknown = sorted(set(given) - set(_KNOWN), key=str)
     if unknown:
         raise ConfigError(f"unknown key {KEY}.{unknown[0]}; known are {', '.join(_KNOWN)}")
     for name in ("query_text", "order_id", "now"):

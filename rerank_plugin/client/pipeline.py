@@ -18,9 +18,10 @@ from rerank_plugin.domain.candidate import Ranking
 from rerank_plugin.errors import RerankError
 from rerank_plugin.ranking.types import Ranker, RankRequest
 
-#: How long an order is kept for later pages, and how many orders.
+#: How long an order is kept for later pages.
 ORDER_TTL_SECONDS = 300.0
-ORDERS = 256
+#: Documents in all orders kept: 256 windows of 100. Each takes about 1 kB.
+DOCUMENTS_IN_ORDERS = 25_600
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,9 @@ class Pipeline:
         self.clock = clock
         self.wall = wall
         self.metas = MetaCache(clock)
-        self.orders: TtlCache[Order] = TtlCache(ORDERS, ORDER_TTL_SECONDS, clock)
+        self.orders: TtlCache[Order] = TtlCache(
+            DOCUMENTS_IN_ORDERS, ORDER_TTL_SECONDS, clock, cost=lambda order: len(order.keys) + 1
+        )
         self._load = load
         self._ranker = ranker
         self._lock = threading.Lock()

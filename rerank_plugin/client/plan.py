@@ -106,9 +106,11 @@ def make_plan(search: Search, settings: Rerank) -> Plan | Skip | Off:
         settings = settings.with_environment()
     except ConfigError as error:  # the environment's mistake is not the caller's
         return Skip(own_body, str(error), settings.window)
+    if killed:
+        return Off(own_body)
     options = read_options(given, settings)
     allowed = options.settings
-    if killed or allowed.mode == "off":
+    if allowed.mode == "off":
         return Off(own_body)
     if body is None:
         return Skip(own_body, "the body is no JSON object", allowed.window)
@@ -127,7 +129,7 @@ def split_body(given: Any) -> tuple[Any, Mapping[str, Any] | None, Any]:
     if isinstance(given, (str, bytes)):
         try:
             body = json.loads(given)
-        except ValueError:
+        except (ValueError, RecursionError):  # the engine has words for both
             body = None
     if given is None:
         return None, {}, None

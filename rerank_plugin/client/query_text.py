@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from rerank_plugin.client.query_string import is_keyword_like, words_of_query_string, words_of_simple_query_string
@@ -48,6 +49,8 @@ class _Leaf:
     text: str
     path: Path
     fields: tuple[str, ...]
+    #: Whether its text is all there is to it: no operators, no field prefixes, which set conditions of their own.
+    bare: bool = True
 
 
 def read_query_text(query: Any) -> QueryText | NoQueryText:
@@ -72,6 +75,27 @@ def replace_clauses(query: Any, changed: Mapping[Path, Any], path: Path = ()) ->
     items = list(query.items() if isinstance(query, Mapping) else enumerate(query))
     replaced = [(key, replace_clauses(value, changed, (*path, key))) for key, value in items]
     return dict(replaced) if isinstance(query, Mapping) else [value for _, value in replaced]
+
+
+def optional_clauses(query: Any, leaves: Collection[Path], text_fields: Collection[str]) -> tuple[Path, ...]:
+    """Those of the clauses at ``leaves`` that ask for nothing but words of a document's text.
+
+    A ``query_string`` may hold conditions (``tenant:7``, ``-draft``), and a ``match`` on a field that is no text may be
+    one: neither may be waived for a document that vectors found.
+
+    :param text_fields: the fields that hold the text; sub-fields such as ``title.english`` count as theirs.
+    """
+    return tuple(
+        leaf.path
+        for leaf in _leaves(query)
+        if leaf.path in leaves
+        and leaf.bare
+        and (not leaf.fields or any(_is_of(each, text_fields) for each in leaf.fields))
+    )
+
+
+def _is_of(field: str, text_fields: Collection[str]) -> bool:
+    return any(fnmatchcase(text, field) or field.startswith(f"{text}.") for text in text_fields)
 
 
 def clause_at(query: Any, path: Path) -> Any:
@@ -124,11 +148,12 @@ def _many_fields(kind: str, inside: Any, path: Path) -> Iterator[_Leaf]:
     prose = tuple(field for field in fields if not is_keyword_like(field))
     if fields and not prose:
         return
+    words = text
     if kind == "query_string":
-        text = words_of_query_string(text)
+        words = words_of_query_string(text)
     elif kind == "simple_query_string":
-        text = words_of_simple_query_string(text)
-    yield _Leaf(_plain(text), path, prose)
+        words = words_of_simple_query_string(text)
+    yield _Leaf(_plain(words), path, prose, bare=_plain(words) == _plain(text))
 
 
 def _plain(text: str) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from rerank_plugin.client.plan import Plan
-from rerank_plugin.client.query_text import clause_at, replace_clauses
+from rerank_plugin.client.query_text import Path, clause_at, replace_clauses
 from rerank_plugin.domain.source_filter import SourceFilter
 
 #: An index and an id: ids collide across indices.
@@ -31,19 +31,19 @@ def window_body(plan: Plan, *, size: int, source: Any) -> dict[str, Any]:
 
 
 def documents_body(
-    plan: Plan, keys: Sequence[Key], *, several: bool, optional: bool = False, cheap_source: Any = None
+    plan: Plan, keys: Sequence[Key], *, several: bool, optional: Collection[Path] = (), cheap_source: Any = None
 ) -> dict[str, Any]:
     """The caller's search narrowed to the given documents, costly parts and all.
 
     :param several: whether the search spans several indices, whose ids may collide.
-    :param optional: make the query's words optional, for documents found by vectors: each text clause L becomes
-        "anything, and L if it matches", so that L still scores and every other condition still holds.
+    :param optional: where the query's words stand that documents found by vectors need not match: each such clause L
+        becomes "anything, and L if it matches", so that L still scores and every other condition still holds.
     :param cheap_source: where given, what is fetched of ``_source``, and then the costly parts stay away.
     """
     query: Any = plan.query
     if optional:
         anything = {"match_all": {"boost": 0}}
-        clauses = {path: clause_at(query, path) for path in plan.leaves}
+        clauses = {path: clause_at(query, path) for path in optional}
         query = replace_clauses(
             query, {path: {"bool": {"must": [anything], "should": [each]}} for path, each in clauses.items()}
         )

@@ -10,11 +10,15 @@ from typing import Any
 from rerank_plugin.client.dense import Dense
 from rerank_plugin.client.meta import Metas
 from rerank_plugin.client.plan import Plan
+from rerank_plugin.client.query_text import Path, optional_clauses
 from rerank_plugin.client.rewrite import Key
 from rerank_plugin.client.steps import Local
 from rerank_plugin.errors import RerankError
 
 Reply = Any
+
+#: The field into which the indexer copies all text of a document.
+CONTENT_FIELD = "content"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ def similarity(
         cosines = tuple(cosine if index in covered else None for (index, _), cosine in zip(keys, known, strict=True))
         if settings.dense != "extend":
             return Similarity(cosines)
-        note = _cannot_extend(plan, covered)
+        note = _cannot_extend(plan, metas, covered)
         if note:
             return Similarity(cosines, note=note)
         found = yield Local(partial(dense.nearest, plan.text, settings.dense_size + len(keys)))
@@ -62,9 +66,17 @@ def similarity(
     return Similarity(cosines, near=dict(near[: settings.dense_size]))
 
 
-def _cannot_extend(plan: Plan, covered: Collection[str]) -> str:
+def waived_clauses(plan: Plan, metas: Metas) -> tuple[Path, ...]:
+    """The clauses that a document found by vectors need not match."""
+    text_fields = {CONTENT_FIELD, *(field for meta in metas.metas.values() for field in meta.text_fields)}
+    return optional_clauses(plan.query, plan.leaves, text_fields)
+
+
+def _cannot_extend(plan: Plan, metas: Metas, covered: Collection[str]) -> str:
     if not plan.leaves:
         return "nothing added: the query has no clause that asks for this text"
+    if not waived_clauses(plan, metas):
+        return "nothing added: the clause that asks for this text may hold other conditions too"
     if len(covered) > 1:
         return "nothing added: several of the indices searched have these vectors"
     return ""

@@ -11,10 +11,23 @@ Value = TypeVar("Value")
 
 
 class TtlCache(Generic[Value]):
-    """A least-recently-used map whose entries live ``ttl_seconds``; threads may share it."""
+    """A least-recently-used map whose entries live ``ttl_seconds``; threads may share it.
 
-    def __init__(self, size: int, ttl_seconds: float, clock: Callable[[], float]) -> None:
+    :param size: the most that all entries may cost together; the newest is kept whatever it costs.
+    :param cost: what an entry costs; without it each costs 1.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        ttl_seconds: float,
+        clock: Callable[[], float],
+        *,
+        cost: Callable[[Value], int] = lambda _: 1,
+    ) -> None:
         self._size = size
+        self._cost = cost
+        self._held = 0
         self._ttl_seconds = ttl_seconds
         self._clock = clock
         self._entries: OrderedDict[str, tuple[float, Value]] = OrderedDict()
@@ -27,7 +40,7 @@ class TtlCache(Generic[Value]):
             if found is None:
                 return None
             if self._clock() >= found[0]:
-                del self._entries[key]
+                self._drop(key)
                 return None
             self._entries.move_to_end(key)
             return found[1]
@@ -35,10 +48,15 @@ class TtlCache(Generic[Value]):
     def put(self, key: str, value: Value) -> None:
         """Keep ``value``; its time starts anew."""
         with self._lock:
+            if key in self._entries:
+                self._drop(key)
             self._entries[key] = (self._clock() + self._ttl_seconds, value)
-            self._entries.move_to_end(key)
-            while len(self._entries) > self._size:
-                self._entries.popitem(last=False)
+            self._held += self._cost(value)
+            while self._held > self._size and len(self._entries) > 1:
+                self._drop(next(iter(self._entries)))
+
+    def _drop(self, key: str) -> None:
+        self._held -= self._cost(self._entries.pop(key)[1])
 
     def __len__(self) -> int:
         return len(self._entries)

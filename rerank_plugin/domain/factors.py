@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from rerank_plugin.domain.numbers import is_finite_number
 from rerank_plugin.errors import ConfigError
 
 #: The factors beside relevance: everything that is known of a document before a query is asked.
@@ -30,7 +30,7 @@ class Weights:
     def __post_init__(self) -> None:
         for factor in PRIORS:
             value = getattr(self, factor)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+            if not is_finite_number(value) or value < 0:
                 raise ConfigError(f"the weight of {factor} must be a finite number of at least 0, got {value!r}")
         total = sum(self.as_dict().values())
         if total > MAX_WEIGHT_SUM + 1e-12:
@@ -49,7 +49,7 @@ class Weights:
 
         :raises ConfigError: a name is no factor, or a value is not allowed.
         """
-        unknown = sorted(set(values) - set(PRIORS))
+        unknown = sorted(set(values) - set(PRIORS), key=str)
         if unknown:
             raise ConfigError(f"unknown factor {unknown[0]!r} in weights; the factors are {', '.join(PRIORS)}")
         return cls(**values)

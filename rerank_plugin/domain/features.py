@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from rerank_plugin.domain.factors import PRIORS
+from rerank_plugin.domain.numbers import is_finite_number
 from rerank_plugin.errors import DataError
 
 SECONDS_PER_DAY = 86_400.0
@@ -40,7 +40,7 @@ NO_FEATURES = Features()
 
 def unit_or_none(value: Any) -> float | None:
     """A stored feature as a float in [0, 1]; ``None`` for anything absent, not a number, NaN or infinite. Clips."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if not is_finite_number(value):
         return None
     return min(max(float(value), 0.0), 1.0)
 
@@ -79,11 +79,11 @@ def parse_date(value: Any) -> datetime:
         if len(text) == 7 and text[4] == "-":
             return datetime(int(text[:4]), int(text[5:]), 1, tzinfo=UTC)
         parsed = datetime.fromisoformat(text)
+        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
     except (ValueError, OverflowError, OSError) as error:
         raise DataError(
             f"a date is written 2020-05-31, 2020-05-31T12:00:00Z or in epoch milliseconds; got {str(value)[:40]!r}"
         ) from error
-    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
 
 
 def stored_features(enriched: Mapping[str, Any], *, now: datetime, half_life_days: float) -> Features:
@@ -95,7 +95,7 @@ def stored_features(enriched: Mapping[str, Any], *, now: datetime, half_life_day
     age_days: float | None = None
     if "published_at" in enriched:
         own = enriched.get("half_life_days")
-        if isinstance(own, (int, float)) and not isinstance(own, bool) and math.isfinite(own) and own > 0:
+        if is_finite_number(own) and own > 0:
             half_life_days = float(own)
         try:
             published_at = parse_date(enriched["published_at"])

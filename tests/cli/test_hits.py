@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from rerank_plugin.cli.hits import print_hits, title_of
@@ -32,8 +33,8 @@ def hit(doc: str, old: int, z: float, authority: float | None) -> dict[str, Any]
     }
 
 
-def shown(response: dict[str, Any], **options: Any) -> list[str]:
-    out = Console(width=140, record=True, file=None, quiet=False, no_color=True)
+def shown(response: dict[str, Any], width: int = 140, **options: Any) -> list[str]:
+    out = Console(width=width, record=True, file=None, quiet=False, no_color=True)
     with out.capture() as captured:
         print_hits(response, out=out, **options)
     return [line.rstrip() for line in captured.get().splitlines() if line.strip()]
@@ -78,6 +79,19 @@ def test_an_explanation_sums_to_z_final():
     assert (z, parts) == (2.0, [0.5, 0.0, 0.0, 0.0])
     assert z_final == z + sum(parts) == 2.5
     assert score == round(sigmoid(2.5), 3)
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+@pytest.mark.parametrize("explain", [False, True])
+def test_figures_are_whole_and_each_hit_is_a_line_on_a_narrow_terminal(width, explain):
+    long = {**hit("a", 73, -12.3456, 1.0), "_source": {"title": "A very long title " * 10}}
+    _, heading, _, row, _ = ["", *shown({"hits": {"hits": [long]}}, width, explain=explain)]
+    assert len(row) <= width
+    assert row.split()[:3] == ["1", "73", "↑"]
+    assert row.split()[3] == ("-12.3456" if explain else "0.000")
+    assert "…" not in heading
+    assert ("+0.5000" if explain else bar(1.0)) in row
+    assert row.endswith("…")
 
 
 def test_a_fallback_shows_the_engines_order_and_why():

@@ -79,7 +79,8 @@ def test_the_keyboard_ends_quietly():
 
 def test_a_full_disk_names_the_file():
     finished = run_failing(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/x/result.json"))
-    assert finished.output == "Error: /x/result.json: No space left on device\n"
+    told = "Error: /x/result.json: No space left on device; free some space or name another place\n"
+    assert finished.output == told
 
 
 def test_a_reader_that_went_away_ends_quietly():

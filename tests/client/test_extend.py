@@ -128,3 +128,26 @@ def test_an_index_behind_an_alias_that_moved_is_read_anew() -> None:
     client.transport.pipeline.metas.put("moved", client.transport.pipeline.metas.get("books"))
     response = client.search(index="moved", body={"query": GRAPH, "size": 1})
     assert (ids(response), response["rerank"]["dense"]) == (["b30"], "2 documents added")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"query_string": {"query": "graph AND tenant:0", "default_field": "text"}},
+        {"match": {"tenant": "graph"}},
+    ],
+)
+def test_a_condition_inside_the_text_clause_is_not_waived(query: dict[str, Any]) -> None:
+    response = client_of(books(), NEAR, window=10).search(index="books", body={"query": query, "size": 50})
+    assert not {"b30", "b27", "b24", "b21"} & set(ids(response))
+    assert response["rerank"]["dense"].startswith("nothing added: the clause that asks for this text may hold other")
+
+
+def test_a_tenant_named_like_the_query_keeps_its_fence() -> None:
+    engine = books()
+    for source in engine.indices["books"].values():
+        source["owner"] = "graph" if source["tenant"] else "other"
+    query = {"bool": {"must": [GRAPH, {"match": {"owner": "graph"}}]}}
+    response = client_of(engine, NEAR, window=10).search(index="books", body={"query": query, "size": 50})
+    assert "b27" in ids(response)
+    assert {int(name[1:]) % 2 for name in ids(response)} == {1}

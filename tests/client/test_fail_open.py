@@ -199,3 +199,25 @@ def test_status_codes_of_connections_are_no_numbers() -> None:
     """What the fallback rests on: an error without an answer of the engine has a status that is no int."""
     assert not isinstance(TransportError("N/A", "x", None).status_code, int)
     assert not isinstance(TransportError("TIMEOUT", "x", None).status_code, int)
+
+
+def test_the_kill_switch_stands_above_a_mistake_in_the_rerank_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RERANK_MODE", "off")
+    response = reranking(books()).search(index="books", body={**BODY, "rerank": {"bogus": 1}})
+    assert "rerank" not in response
+
+
+def test_what_python_cannot_parse_is_left_to_the_engine() -> None:
+    from rerank_plugin.client import ndjson
+    from rerank_plugin.client.plan import split_body
+
+    deep = "[" * 100_000
+    assert split_body(deep) == (deep, None, None)
+    with pytest.raises(ValueError, match="nested too deeply"):
+        ndjson.parse("{}\n" + deep + "\n")
+
+
+@pytest.mark.parametrize("options", [{1: 2, "bogus": 3}, {"weights": {"authority": 10**400}}, {"deadline_ms": 10**400}])
+def test_every_mistake_in_the_rerank_object_is_a_400(options: Any) -> None:
+    with pytest.raises(RequestError):
+        reranking(books()).search(index="books", body={**BODY, "rerank": options})

@@ -12,7 +12,7 @@ from fakes_library import GRAPH, META, Ticking
 from rerank_plugin.client.calls import EngineCall
 from rerank_plugin.client.dense import FolderDense
 from rerank_plugin.client.flow import flow_for
-from rerank_plugin.client.meta import SIZE, TTL_SECONDS, MetaCache, Metas, parse_mapping, read_metas
+from rerank_plugin.client.meta import SIZE, TTL_SECONDS, MetaCache, Metas, mapping_call, parse_mapping, read_metas
 from rerank_plugin.client.pipeline import Pipeline
 from rerank_plugin.client.plan import Off, Plan, Search, Skip, make_plan
 from rerank_plugin.client.rewrite import of_keys, without_inner_hits
@@ -217,3 +217,20 @@ def test_a_failed_opening_is_tried_again() -> None:
     with pytest.raises(RerankError, match="not yet"):
         pipeline.ranker()
     assert pipeline.ranker() is not None
+
+
+def test_what_a_cache_holds_is_bounded_by_its_cost() -> None:
+    cache: TtlCache[list[int]] = TtlCache(5, 10.0, lambda: 0.0, cost=len)
+    cache.put("a", [1, 2])
+    cache.put("b", [1, 2])
+    cache.put("a", [1, 2, 3])  # put anew: what it cost before no longer counts
+    assert (cache.get("a"), cache.get("b")) == ([1, 2, 3], [1, 2])
+    cache.put("c", [1])
+    assert [cache.get(name) for name in "abc"] == [None, [1, 2], [1]]
+    cache.put("d", [0] * 9)
+    assert [cache.get(name) for name in "bcd"] == [None, None, [0] * 9]
+
+
+def test_an_index_that_is_away_does_not_hide_what_the_others_say_of_themselves() -> None:
+    call = mapping_call(ReadMapping("books,away"), None)
+    assert (call.path, call.params["ignore_unavailable"]) == ("/books,away/_mapping", "true")

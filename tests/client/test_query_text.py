@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from rerank_plugin.client.query_string import words_of_query_string, words_of_simple_query_string
-from rerank_plugin.client.query_text import NoQueryText, QueryText, clause_at, read_query_text, replace_clauses
+from rerank_plugin.client.query_text import (
+    NoQueryText,
+    QueryText,
+    clause_at,
+    optional_clauses,
+    read_query_text,
+    replace_clauses,
+)
 
 MATCH = {"match": {"title": "graph search"}}
 TENANT = {"term": {"tenant": 7}}
@@ -140,3 +147,28 @@ def test_query_string_words(query: str, words: str) -> None:
 )
 def test_simple_query_string_words(query: str, words: str) -> None:
     assert words_of_simple_query_string(query) == words
+
+
+def test_many_signs_take_time_in_proportion_and_a_sign_is_no_part_of_a_field() -> None:
+    assert words_of_query_string("-" * 300_000 + " graph") == "graph"
+    assert words_of_query_string("-body:spam graph created-at:now search") == "graph now search"
+
+
+@pytest.mark.parametrize(
+    ("query", "waived"),
+    [
+        ({"match": {"title": "graph"}}, True),
+        ({"match": {"title.english": "graph"}}, True),
+        ({"multi_match": {"query": "graph", "fields": ["ti*^2", "tags"]}}, True),
+        ({"query_string": {"query": "graph search"}}, True),
+        ({"simple_query_string": {"query": "graph search", "fields": ["title"]}}, True),
+        ({"match": {"tenant": "acme"}}, False),
+        ({"query_string": {"query": "graph AND tenant:acme", "fields": ["title"]}}, False),
+        ({"query_string": {"query": "graph -draft", "fields": ["title"]}}, False),
+        ({"simple_query_string": {"query": "graph -draft", "fields": ["title"]}}, False),
+    ],
+)
+def test_a_clause_that_may_hold_a_condition_is_never_optional(query: dict[str, Any], waived: bool) -> None:
+    found = read_query_text(query)
+    assert isinstance(found, QueryText)
+    assert optional_clauses(query, found.leaves, {"title"}) == ((),) * waived

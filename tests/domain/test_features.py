@@ -88,3 +88,11 @@ def test_without_a_readable_date_the_stored_freshness_serves() -> None:
     assert stored_features({"freshness": 0.3}, now=NOW, half_life_days=365).freshness == 0.3
     assert stored_features({"freshness": 0.3, "published_at": "soon"}, now=NOW, half_life_days=365).freshness == 0.3
     assert stored_features({"published_at": "soon"}, now=NOW, half_life_days=365).freshness is None
+
+
+def test_whole_numbers_of_any_length_cost_a_feature_not_the_search() -> None:
+    stored = {"authority": 10**400, "published_at": "0001-01-01T00:00:00+14:00", "half_life_days": 10**400}
+    found = stored_features(stored, now=NOW, half_life_days=100.0)
+    assert (found.authority, found.freshness) == (None, None)
+    dated = stored_features({**stored, "published_at": "2020"}, now=NOW, half_life_days=100.0)
+    assert dated == stored_features({"published_at": "2020"}, now=NOW, half_life_days=100.0)

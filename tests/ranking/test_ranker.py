@@ -11,7 +11,7 @@ from rerank_plugin.domain.factors import Weights
 from rerank_plugin.domain.features import Features
 from rerank_plugin.errors import RerankError
 from rerank_plugin.models.types import Encoded, Interaction
-from rerank_plugin.ranking.ranker import WAVE, ModelRanker
+from rerank_plugin.ranking.ranker import FIRST_WAVE, WAVE, ModelRanker
 from rerank_plugin.ranking.relevance import Fit, RelevanceHead
 from rerank_plugin.ranking.types import RankRequest
 
@@ -122,8 +122,8 @@ def test_a_deadline_cuts_after_a_wave_and_keeps_the_rest_in_order() -> None:
     cut, whole = ranker.rank(
         [RankRequest(query="0", candidates=many, deadline=1.0), RankRequest(query="0", candidates=many)]
     )
-    assert len(cut.ranked) == WAVE
-    assert [each.doc_id for each in cut.unscored] == [f"d{rank}" for rank in range(WAVE + 1, 2 * WAVE + 6)]
+    assert len(cut.ranked) == FIRST_WAVE
+    assert [each.doc_id for each in cut.unscored] == [f"d{rank}" for rank in range(FIRST_WAVE + 1, 2 * WAVE + 6)]
     assert len(whole.ranked) == len(many)
     assert whole.unscored == ()
 
@@ -159,3 +159,10 @@ def test_no_requests_and_no_candidates() -> None:
     assert ranker.rank([]) == []
     empty = ranker.rank([RankRequest(query="0", candidates=())])[0]
     assert (empty.ranked, empty.unscored) == ((), ())
+
+
+def test_waves_start_small_and_double() -> None:
+    trunk = AngleTrunk()
+    many = candidates(*[str(angle) for angle in range(100)])
+    ModelRanker(trunk, HEAD, Weights(), clock=lambda: 0.0).rank([RankRequest(query="0", candidates=many, deadline=1.0)])
+    assert [len(call) for call in trunk.calls if call != ["0"]] == [4, 8, 16, 32, 32, 8]
