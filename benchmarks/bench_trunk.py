@@ -1,11 +1,11 @@
-"""Our int8 scorer against sentence-transformers' CrossEncoder and encoder (torch fp32, defaults): same trunk, same pairs.
+"""Our int8 scorer against sentence-transformers' CrossEncoder and encoder (torch fp32, defaults), same trunk and pairs.
 
     python benchmarks/bench_trunk.py [--windows N] [--threads N] [--collection NAME] [--json]
 
-Real BM25 windows of 100 (CACM by default, from RERANK_DATA or ../shared/data; without it, of the demo corpus). Every
-window is run by every contestant before the next one, in turning order, so that whatever else the machine does falls on
-all alike; the time of a contestant is its sum over windows. Tokenizing is part of everybody's time. The order quality is
-that of cosines: our int8 against sentence-transformers' own fp32 vectors.
+Real BM25 windows of 100 (CACM by default, from RERANK_DATA or ../shared/data; without it, the demo corpus). Every
+window is run by every contestant before the next one, in turning order, so that whatever else the machine does falls
+on all alike; the time of a contestant is its sum over windows. Tokenizing is part of everybody's time. The order
+quality is that of cosines: our int8 against sentence-transformers' own fp32 vectors.
 """
 
 from __future__ import annotations

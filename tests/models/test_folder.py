@@ -1,0 +1,89 @@
+"""Model folders: nothing is loaded that the manifest does not promise."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rerank_plugin.errors import ModelFolderError
+from rerank_plugin.models.card import card, notice
+from rerank_plugin.models.folder import MANIFEST, ModelFolder, default_model_folder, update_manifest
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the shipped folder, to be spoilt."""
+    copied = tmp_path / "model"
+    shutil.copytree(default_model_folder(), copied)
+    return copied
+
+
+def edited(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        change(manifest)
+        (folder / MANIFEST).write_text(json.dumps(manifest))
+
+    return spoil
+
+
+def test_the_shipped_folder_is_whole_and_says_where_it_comes_from() -> None:
+    shipped = ModelFolder.open(default_model_folder())
+    assert shipped.name.startswith("minilm-l6-two-mode@")
+    assert shipped.manifest.licence == "Apache-2.0"
+    assert set(shipped.relevance) == {"score+text", "text", "score"}
+    assert "all-MiniLM-L6-v2" in card(shipped)
+    assert "Apache" in notice(shipped)
+    assert not [each for each in default_model_folder().iterdir() if each.suffix in {".pkl", ".pt", ".bin"}]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: (folder / MANIFEST).unlink(), "cannot be read"),
+        (lambda folder: (folder / MANIFEST).write_text("{"), "is not JSON"),
+        (lambda folder: (folder / MANIFEST).write_text("[]"), "must hold a JSON object, found list"),
+        (lambda folder: (folder / MANIFEST).write_text(" " * (2 << 20)), "at most"),
+        (lambda folder: (folder / "model.onnx").unlink(), "cannot be read"),
+        (lambda folder: (folder / "tokenizer.json").write_text("{}"), "is not the file its manifest promises"),
+        (edited(lambda manifest: manifest.update(format=2)), "has format 2, this version reads format 1"),
+        (edited(lambda manifest: manifest.pop("licence")), "needs the text 'licence'"),
+        (edited(lambda manifest: manifest.update(dimensions="384")), "needs the whole number 'dimensions'"),
+        (edited(lambda manifest: manifest["files"].update(model="../model.onnx")), "plain names inside the folder"),
+        (edited(lambda manifest: manifest["checksums"].clear()), "has no sha256 for"),
+        (edited(lambda manifest: manifest["weights"].update(authority=9.0)), "sum to at most 4"),
+    ],
+)
+def test_a_spoilt_folder_is_refused_in_one_line(folder: Path, spoil: Callable[[Path], Any], message: str) -> None:
+    spoil(folder)
+    with pytest.raises(ModelFolderError, match=message) as caught:
+        ModelFolder.open(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelFolderError, match="no model folder at"):
+        ModelFolder.open(tmp_path / "none")
+
+
+def test_a_file_changed_after_opening_is_not_read(folder: Path) -> None:
+    opened = ModelFolder.open(folder)
+    (folder / "tokenizer.json").write_text("{}")
+    with pytest.raises(ModelFolderError, match="is not the file its manifest promises"):
+        opened.read("tokenizer")
+
+
+def test_updating_keeps_the_rest_and_refuses_what_is_unknown_or_tampered_with(folder: Path) -> None:
+    before = ModelFolder.open(folder).manifest
+    after = update_manifest(folder, metrics={"x": 1.0}).manifest
+    assert (after.metrics, after.relevance, after.checksums) == ({"x": 1.0}, before.relevance, before.checksums)
+    with pytest.raises(ModelFolderError, match="has no field 'metric' to set"):
+        update_manifest(folder, metric={})
+    (folder / "tokenizer.json").write_text("{}")
+    with pytest.raises(ModelFolderError, match="is not the file its manifest promises"):
+        update_manifest(folder, metrics={})
