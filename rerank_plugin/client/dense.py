@@ -29,7 +29,7 @@ class Dense(Protocol):
     """What a vector index says of queries and documents."""
 
     def checksum(self) -> str:
-        """sha256 of the vectors, as ``_meta.rerank.vectors`` names it.
+        """Checksum of the vectors and their ids, as ``_meta.rerank.vectors`` names it.
 
         :raises VectorIndexError: there is no usable index, or another model made it.
         """

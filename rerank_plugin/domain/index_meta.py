@@ -20,7 +20,7 @@ class VectorsMeta:
 
     #: Folder name of the vector index.
     name: str
-    #: sha256 of its vectors file.
+    #: sha256 over its vectors and their document ids.
     checksum: str
     #: Name and checksum of the model that made the vectors; vectors of another model cannot be compared.
     model: str

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,15 +48,15 @@ def write_folder(folder: Path, index: Any, doc_ids: Sequence[str], *, name: str,
         scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         faiss.write_index(index, str(scratch / VECTORS_FILE))
         (scratch / IDS_FILE).write_text(json.dumps(list(doc_ids)), encoding="utf-8")
-        checksum = _sha256(scratch / VECTORS_FILE)
-        meta = VectorsMeta(name=name, checksum=checksum, model=model, dimensions=int(index.d))
+        digests = {file: _sha256(scratch / file) for file in (VECTORS_FILE, IDS_FILE)}
+        meta = VectorsMeta(name=name, checksum=_checksum(digests), model=model, dimensions=int(index.d))
         manifest = {
             "format": FORMAT,
             "name": name,
             "model": model,
             "dimensions": meta.dimensions,
             "documents": len(doc_ids),
-            "sha256": {VECTORS_FILE: checksum, IDS_FILE: _sha256(scratch / IDS_FILE)},
+            "sha256": digests,
         }
         (scratch / MANIFEST_FILE).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
         scratch.chmod(0o755)  # mkdtemp keeps others out; readers of the index may be other users
@@ -78,7 +78,7 @@ def read_folder(folder: Path, expected: VectorsMeta | None = None) -> tuple[Any,
     manifest = _manifest(folder)
     meta = VectorsMeta(
         name=manifest["name"],
-        checksum=manifest["sha256"][VECTORS_FILE],
+        checksum=_checksum(manifest["sha256"]),
         model=manifest["model"],
         dimensions=manifest["dimensions"],
     )
@@ -124,6 +124,11 @@ def _unwritable(folder: Path, error: Exception) -> VectorIndexError:
     return VectorIndexError(
         f"cannot write the vector index {folder}: {_first_line(error)}; free some space or name another folder"
     )
+
+
+def _checksum(digests: Mapping[str, str]) -> str:
+    """One checksum of vectors and ids: the same vectors under other ids belong to another index."""
+    return hashlib.sha256("".join(digests[file] for file in (VECTORS_FILE, IDS_FILE)).encode("ascii")).hexdigest()
 
 
 def _sha256(file: Path) -> str:

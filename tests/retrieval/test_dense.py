@@ -130,6 +130,8 @@ def test_writing_again_replaces_the_folder_whole(folder):
 def test_equal_vectors_give_equal_checksums(folder, tmp_path):
     again = VectorIndex.write(tmp_path / "again", IDS, VECTORS, name="again", model="tiny@1")
     assert again.checksum == VectorIndex.open(folder).meta.checksum
+    other = VectorIndex.write(tmp_path / "other", [f"{each}'" for each in IDS], VECTORS, name="again", model="tiny@1")
+    assert other.checksum != again.checksum, "the same vectors of other documents are another index"
 
 
 @pytest.mark.parametrize(
