@@ -124,11 +124,10 @@ def windows_of(folder: Path, scratch: Path, limit: int) -> list[Window]:
 
 
 def test_eight_bits_order_the_demo_windows_alike(fp32: OnnxTrunk, shipped: OnnxTrunk, tmp_path: Path) -> None:
+    """Tau only: some twenty queries are too few for a bound on nDCG; the collections below have it."""
     windows = [each for each in windows_of(DIRECTORY, tmp_path, limit=40) if len(each.texts) >= 50]
-    parity = compare(fp32, shipped, windows)  # among ten candidates one pair changed places is more than .04 already
-    assert len(windows) >= 15
-    assert parity.taus.min() >= 0.95
-    assert abs(parity.ndcg[0] - parity.ndcg[1]) <= 0.005
+    assert len(windows) >= 15  # among ten candidates one pair changed places is more than .04 already
+    assert compare(fp32, shipped, windows).taus.min() >= 0.95
 
 
 @pytest.mark.data
