@@ -13,7 +13,7 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,10 +29,46 @@ MAX_MANIFEST_BYTES = 1 << 20
 MAX_FILE_BYTES = 2 << 30
 #: Keys of ``files``: what every folder has.
 ROLES = ("model", "tokenizer")
+#: Kinds of models: the trunk that is encoder and cross-encoder, one of a hub's cross-encoders, an encoder alone.
+KINDS = ("two-mode", "cross-encoder", "encoder")
+POOLINGS = ("cls", "mean")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _SECTIONS = ("interaction", "relevance", "weights", "gate", "metrics")
 _AGAIN = "reinstall the package or export the model again with `rerank model export`"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """How texts are laid out for models of the kinds ``cross-encoder`` and ``encoder``; the trunk's layout is fixed."""
+
+    #: The token that pads.
+    pad_id: int = 0
+    #: For encoders: ``cls`` takes the first token's vector, ``mean`` the mean over tokens.
+    pooling: str = "mean"
+    #: For encoders: put before a query, before a text.
+    query_prefix: str = ""
+    text_prefix: str = ""
+    #: For encoders: a text must not share a batch, because the graph rounds activations per batch.
+    alone: bool = False
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any], where: Path) -> Layout:
+        """A layout from parsed JSON.
+
+        :raises ModelFolderError: an unknown key, or a value of the wrong kind.
+        """
+        kinds = {"pad_id": int, "pooling": str, "query_prefix": str, "text_prefix": str, "alone": bool}
+        for key, value in raw.items():
+            if type(value) is not kinds.get(key):
+                raise ModelFolderError(f"{where}: layout.{key} cannot be {value!r}; {_AGAIN}")
+        found = cls(**raw)
+        if found.pooling not in POOLINGS or found.pad_id < 0:
+            raise ModelFolderError(
+                f"{where}: layout needs a pooling of {', '.join(POOLINGS)} and a pad_id of at least 0, "
+                f"found {found.pooling!r} and {found.pad_id}; {_AGAIN}"
+            )
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +79,11 @@ class Manifest:
     #: Where the weights came from.
     backbone: str
     licence: str
+    #: One of ``KINDS``.
+    kind: str
+    #: Length of a vector; 0 for a cross-encoder, which makes none.
     dimensions: int
-    #: Tokens per segment, special tokens included.
+    #: Tokens read at a time, special tokens included: per segment, in a cross-encoder per pair.
     max_tokens: int
     #: ``fp32`` or ``int8``.
     precision: str
@@ -52,6 +91,7 @@ class Manifest:
     files: Mapping[str, str]
     #: File name -> sha256.
     checksums: Mapping[str, str]
+    layout: Layout
     #: State of the segment biases and of the head: ``closed`` is true while it equals the cosine.
     interaction: Mapping[str, Any]
     #: Calibration to log-odds: ``intercept``, ``bm25``, ``cosine``, ``interaction``; empty before calibration.
@@ -76,10 +116,14 @@ class Manifest:
         for key in ("name", "backbone", "licence", "precision"):
             if not isinstance(raw.get(key), str) or not raw[key]:
                 raise ModelFolderError(f"{where} needs the text {key!r}, found {raw.get(key)!r}; {_AGAIN}")
+        kind = raw.get("kind", KINDS[0])  # folders of before there were kinds are two-mode
+        if kind not in KINDS:
+            raise ModelFolderError(f"{where}: kind must be one of {', '.join(KINDS)}, found {kind!r}; {_AGAIN}")
         for key in ("dimensions", "max_tokens"):
-            if type(raw.get(key)) is not int or not 3 <= raw[key] <= 1 << 16:
+            least = 0 if key == "dimensions" and kind == "cross-encoder" else 3
+            if type(raw.get(key)) is not int or not least <= raw[key] <= 1 << 16:
                 raise ModelFolderError(f"{where} needs the whole number {key!r}, found {raw.get(key)!r}; {_AGAIN}")
-        sections = {key: raw.get(key, {}) for key in (*_SECTIONS, "files", "checksums")}
+        sections = {key: raw.get(key, {}) for key in (*_SECTIONS, "files", "checksums", "layout")}
         for key, value in sections.items():
             if not isinstance(value, dict):
                 raise ModelFolderError(f"{where}: {key!r} must be an object, found {type(value).__name__}; {_AGAIN}")
@@ -88,10 +132,13 @@ class Manifest:
             Weights.of(sections["weights"])
         except ConfigError as error:
             raise ModelFolderError(f"{where}: {error}") from error
+        layout = Layout.of(sections.pop("layout"), where)
         return cls(
             name=raw["name"],
             backbone=raw["backbone"],
             licence=raw["licence"],
+            kind=kind,
+            layout=layout,
             dimensions=raw["dimensions"],
             max_tokens=raw["max_tokens"],
             precision=raw["precision"],
@@ -105,11 +152,13 @@ class Manifest:
             "name": self.name,
             "backbone": self.backbone,
             "licence": self.licence,
+            "kind": self.kind,
             "dimensions": self.dimensions,
             "max_tokens": self.max_tokens,
             "precision": self.precision,
             "files": dict(self.files),
             "checksums": dict(self.checksums),
+            "layout": asdict(self.layout) if self.kind != KINDS[0] else {},
             "interaction": dict(self.interaction),
             "relevance": dict(self.relevance),
             "weights": dict(self.weights),

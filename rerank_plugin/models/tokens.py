@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rerank_plugin.errors import ModelFolderError
 
@@ -14,6 +15,21 @@ if TYPE_CHECKING:
 #: Characters kept per token of the limit before a text is tokenized, so that the cost of a text is bounded whatever its
 #: length. Words have some five characters: only a text of very long "words" loses what would be read.
 CHARACTERS_PER_TOKEN = 32
+
+
+#: Characters of a text that are looked at to tell whether its language is known.
+LANGUAGE_CHARACTERS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A query and a text in the tokenizer's own layout."""
+
+    ids: list[int]
+    #: Token types, one per token.
+    types: list[int]
+    #: The model does not see all of the text.
+    truncated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +46,12 @@ class TextTokenizer:
     """A Hugging Face ``tokenizer.json`` with our own cutting.
 
     :param definition: content of tokenizer.json.
-    :param max_tokens: limit per text, special tokens included.
+    :param max_tokens: limit per text, or with ``pairs`` per pair; special tokens included.
+    :param pairs: for a cross-encoder, whose tokenizer lays out pairs.
     :raises ModelFolderError: the definition is no tokenizer, or it does not end its texts with one special token.
     """
 
-    def __init__(self, definition: str, max_tokens: int) -> None:
+    def __init__(self, definition: str, max_tokens: int, *, pairs: bool = False) -> None:
         from tokenizers import Tokenizer
 
         try:
@@ -50,6 +67,24 @@ class TextTokenizer:
         if len(empty) != 2:
             raise ModelFolderError(f"the tokenizer must add 2 special tokens to a text, it adds {len(empty)}")
         self._end = empty[-1]
+        self._unknown = unknown_ids(self._tokenizer, json.loads(definition))
+        if pairs:
+            self._tokenizer.enable_truncation(max_tokens, strategy="longest_first")
+
+    def pairs(self, query: str, texts: Sequence[str]) -> list[Pair]:
+        """The query with each text; what is too long loses tokens of its longer side."""
+        limit = self._max_tokens * CHARACTERS_PER_TOKEN
+        asked, pairs = _encodable(query[:limit]), []
+        for text in texts:
+            found = self._tokenizer.encode(asked, _encodable(text[:limit]))
+            longer = len(text) > limit and not text[limit:].isspace()
+            pairs.append(Pair(found.ids, found.type_ids, longer or bool(found.overflowing)))
+        return pairs
+
+    def unknown_share(self, text: str) -> float:
+        """Share of tokens at the beginning of a text that are none of the model's words, in [0, 1]; 0 for no text."""
+        ids = self._tokenizer.encode(_encodable(text[:LANGUAGE_CHARACTERS]), add_special_tokens=False).ids
+        return sum(each in self._unknown for each in ids) / max(len(ids), 1)
 
     def __call__(self, texts: Sequence[str]) -> list[Tokens]:
         """Tokens of each text; an empty text has its two special tokens."""
@@ -67,6 +102,25 @@ class TextTokenizer:
         if len(ids) <= self._max_tokens:
             return Tokens(ids, longer)
         return Tokens([*ids[: self._max_tokens - 1], self._end], True)
+
+
+def unknown_ids(tokenizer: Tokenizer, definition: Mapping[str, Any]) -> frozenset[int]:
+    """The tokens that stand for words a model does not know.
+
+    They are the unknown token, and single letters other than a to z inside a word: a vocabulary that has no words of a
+    script has its letters often, and words fall apart into them. Tokenizers over bytes have neither, so of them nothing
+    can be told.
+    """
+    model = definition.get("model", {})
+    prefix = model.get("continuing_subword_prefix")
+    words = tokenizer.get_vocab(with_added_tokens=True)
+    found = {words[each] for each in (model.get("unk_token"),) if each in words}
+    if isinstance(model.get("unk_id"), int):
+        found.add(model["unk_id"])
+    if prefix:
+        letters = ((word.removeprefix(prefix), number) for word, number in words.items() if word.startswith(prefix))
+        found |= {number for part, number in letters if len(part) == 1 and part.isalpha() and not part.isascii()}
+    return frozenset(found)
 
 
 def _encodable(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,8 +31,9 @@ class Interaction:
     truncated: NDArray[np.bool_]
 
 
-class TwoModeTrunk(Protocol):
-    """One transformer as encoder and as cross-encoder (DESIGN 3)."""
+@runtime_checkable
+class TextEncoder(Protocol):
+    """Makes vectors of texts."""
 
     @property
     def name(self) -> str:
@@ -46,6 +47,36 @@ class TwoModeTrunk(Protocol):
         """Each text apart from all others."""
         ...
 
-    def interact(self, query: str, texts: Sequence[str]) -> Interaction:
-        """The query with each text, attention between them opened by the learned biases."""
+
+@runtime_checkable
+class QueryEncoder(Protocol):
+    """An encoder that was taught to tell questions from texts."""
+
+    def encode_queries(self, texts: Sequence[str]) -> Encoded:
+        """Each question apart from all others."""
         ...
+
+
+@runtime_checkable
+class PairScorer(Protocol):
+    """Reads a query and a document together."""
+
+    @property
+    def name(self) -> str:
+        """``NAME@first twelve digits of the weights' sha256``."""
+        ...
+
+    def interact(self, query: str, texts: Sequence[str]) -> Interaction:
+        """The query with each text."""
+        ...
+
+
+class TwoModeTrunk(TextEncoder, PairScorer, Protocol):
+    """One transformer as encoder and as cross-encoder, attention opened by the learned biases (DESIGN 3)."""
+
+
+def encoded_query(encoder: TextEncoder, query: str) -> NDArray[np.float32]:
+    """The vector of a question, (dimensions,), L2-normalised."""
+    encode = encoder.encode_queries if isinstance(encoder, QueryEncoder) else encoder.encode
+    vector: NDArray[np.float32] = encode([query]).vectors[0]
+    return vector

@@ -13,6 +13,8 @@ INPUTS: tuple[str, ...] = ("log_score", "relative_score", "cosine", "interaction
 #: Which inputs a candidate offers -> the name of the fit that serves it. A search may come without scores (sorted,
 #: filtered), a document without text.
 CASES: tuple[str, ...] = ("score+text", "text", "score")
+#: The same where the text was read together with the query and no vectors are at hand: what a cross-encoder alone offers.
+PAIR_CASES: tuple[str, ...] = ("score+pair", "pair")
 
 
 class FirstStage(NamedTuple):
@@ -53,7 +55,7 @@ class Fit:
 
 @dataclass(frozen=True, slots=True)
 class RelevanceHead:
-    """One fit per case of known inputs."""
+    """One fit per case of known inputs; ``PAIR_CASES`` may be absent, and are in a model that encodes."""
 
     fits: Mapping[str, Fit]
 
@@ -64,9 +66,12 @@ class RelevanceHead:
 
     def z(self, score: FirstStage | None, *, cosine: float | None, interaction: float | None) -> float:
         """Log-odds of relevance from whatever is known; with nothing known, the base rate's."""
-        if cosine is None:
+        if cosine is not None:
+            case = "text" if score is None else "score+text"
+        elif interaction is not None and "pair" in self.fits:
+            case = "pair" if score is None else "score+pair"
+        else:
             return self.fits["score"].z(score, cosine=None, interaction=None)
-        case = "text" if score is None else "score+text"
         return self.fits[case].z(score, cosine=cosine, interaction=interaction)
 
     @classmethod
@@ -76,7 +81,7 @@ class RelevanceHead:
         :raises ModelFolderError: a case or a coefficient is absent or no finite number.
         """
         fits: dict[str, Fit] = {}
-        for case in CASES:
+        for case in (*CASES, *(case for case in PAIR_CASES if case in section)):
             stored = section.get(case)
             if not isinstance(stored, Mapping):
                 raise ModelFolderError(f"{where} has no calibration for {case!r}; run rerank model calibrate on it")

