@@ -113,13 +113,13 @@ def _closed(client: Any) -> Iterator[Any]:
 
 
 def _encoder(folder: Path | None) -> Encoder:
-    """The model of ``--model``, else of ``RERANK_MODEL``, else the shipped one."""
+    """The model of ``--model``, else of ``RERANK_MODEL``, else the shipped one; beside a cross-encoder the shipped one."""
     from rerank_plugin.config import Rerank
     from rerank_plugin.models.folder import ModelFolder, default_model_folder
-    from rerank_plugin.models.trunk import open_trunk
+    from rerank_plugin.models.load import open_encoder
 
     chosen = Rerank(model=folder).with_environment().model
-    return open_trunk(ModelFolder.open(chosen or default_model_folder()))
+    return open_encoder(ModelFolder.open(chosen or default_model_folder()))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -5,6 +5,7 @@
     ├── DataError            a file or record cannot be used
     ├── EngineError          the search engine did not do what was asked
     ├── ModelFolderError     a model folder is missing, broken or tampered with
+    ├── RefusedError         the model cannot read the language that is searched in
     ├── VectorIndexError     a vector index is missing, broken or belongs to another index
     └── MissingExtraError    an optional dependency is not installed
 
@@ -34,6 +35,10 @@ class EngineError(RerankError):
 
 class ModelFolderError(RerankError):
     """A model folder is missing, incomplete, of another format, or fails its checksums."""
+
+
+class RefusedError(RerankError):
+    """Not a failure: the model does not know the language, so the engine's own order is the better one."""
 
 
 class VectorIndexError(RerankError):

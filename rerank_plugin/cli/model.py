@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import click
 
 from rerank_plugin.cli import common
 from rerank_plugin.cli.calibrate import calibrate
-from rerank_plugin.errors import DataError, MissingExtraError
+from rerank_plugin.errors import ConfigError, DataError, MissingExtraError
 
 if TYPE_CHECKING:
     from rerank_plugin.models.folder import ModelFolder
@@ -36,29 +37,62 @@ model.add_command(calibrate)
 
 @model.command()
 @click.argument("source", type=common.FOLDER, required=False)
+@click.option("--source", "named", type=common.FOLDER, help="The same as SOURCE.")
 @click.option("--out", type=common.FOLDER, required=True, help="Model folder to write.")
 @click.option("--precision", type=click.Choice(["int8", "fp32"]), default="int8", show_default=True, help="Of weights.")
 @click.option(
     "--name", help="Name of the model in reports.  [default: minilm-l6-two-mode, or the source folder's name]"
 )
 @click.option("--texts", type=common.FILE, help=TEXTS_HELP)
+@click.option("--pooling", type=click.Choice(["cls", "mean"]), help="Of an ONNX encoder: which it was trained with.")
+@click.option("--query-prefix", default="", help="Of an ONNX encoder: what it wants before a query.")
+@click.option("--text-prefix", default="", help="Of an ONNX encoder: what it wants before a text.")
+@click.option("--max-tokens", type=click.IntRange(8, 8192), help="Of an ONNX encoder: tokens of a text to read.")
 @common.json_option
-def export(source: Path | None, out: Path, precision: str, name: str | None, texts: Path | None, as_json: bool) -> None:
-    """Make a model folder from SOURCE, a sentence-transformers folder of a BERT-type, mean-pooled encoder.
+def export(source: Path | None, named: Path | None, out: Path, as_json: bool, **options: Any) -> None:
+    """Make a model folder from SOURCE, a local folder of one of three kinds. Nothing is downloaded.
 
-    Without SOURCE it is all-MiniLM-L6-v2 from the package that the extra 'train' brings. Nothing is downloaded.
-    Relevance scale and weights are kept where --out holds a folder of the same backbone, else taken from what ships
-    if that has it, else to be fitted: rerank model calibrate.
+    A cross-encoder with one label (ms-marco, ettin, any AutoModelForSequenceClassification): its scores stay as they
+    are, and it ranks at once. A BERT-type, mean-pooled sentence encoder: becomes the two-mode trunk. An ONNX file
+    beside its tokenizer.json: an encoder, taken as it is; say its --pooling, and calibrate it before it ranks.
+
+    Without SOURCE it is all-MiniLM-L6-v2 from the package that the extra 'train' brings. Relevance scale and weights
+    are kept where --out holds a folder of the same backbone, else taken from what ships if that has it.
+
+    \b
+    rerank model export --source ms-marco-MiniLM-L6-v2 --out my-cross-encoder
     """
+    source = source or named
     _require_training()
+    from rerank_plugin.training.hub_models import kind_of
+
+    kind = "two-mode" if source is None else kind_of(source)
+    if kind != "encoder" and any(options[key] for key in ("pooling", "query_prefix", "text_prefix", "max_tokens")):
+        raise ConfigError(f"--pooling, prefixes and --max-tokens are for ONNX encoders; {source} is none")
+    name = options["name"] or ("minilm-l6-two-mode" if source is None else source.resolve().name)
+    common.tell(f"exporting {source or 'all-MiniLM-L6-v2'} ({kind}) ...")
+    _told(_exported(source, out, kind, {**options, "name": name}), as_json)
+
+
+def _exported(source: Path | None, out: Path, kind: str, options: Mapping[str, Any]) -> ModelFolder:
     from rerank_plugin.training.export import export_model
+    from rerank_plugin.training.hub_models import export_cross_encoder, export_encoder
     from rerank_plugin.training.two_mode import load_backbone, shipped_backbone
 
-    named = name or ("minilm-l6-two-mode" if source is None else source.resolve().name)
-    read = _texts(texts) if precision == "int8" else []
+    name, precision = options["name"], options["precision"]
+    if source is not None and kind == "encoder":
+        from rerank_plugin.models.folder import Layout
+
+        if options["pooling"] is None:
+            raise ConfigError("an ONNX file does not say how its vectors are pooled; give --pooling cls or mean")
+        prefixes = {key: options[key] for key in ("query_prefix", "text_prefix")}
+        layout = Layout(pooling=options["pooling"], **prefixes)
+        return export_encoder(source, out, name=name, layout=layout, max_tokens=options["max_tokens"])
+    read = _texts(options["texts"]) if precision == "int8" else []
+    if source is not None and kind == "cross-encoder":
+        return export_cross_encoder(source, out, name=name, precision=precision, texts=read)
     backbone = load_backbone(source or shipped_backbone())
-    common.tell(f"exporting {backbone.name} as {precision} ...")
-    _told(export_model(backbone, out, name=named, precision=precision, texts=read), as_json)
+    return export_model(backbone, out, name=name, precision=precision, texts=read)
 
 
 @model.command()
@@ -140,10 +174,11 @@ def _told(folder: ModelFolder, as_json: bool) -> None:
     if as_json:
         common.print_json(described)
         return
-    for key in ("model", "folder", "backbone", "licence", "precision", "dimensions", "max_tokens"):
+    for key in ("model", "kind", "folder", "backbone", "licence", "precision", "dimensions", "max_tokens"):
         click.echo(f"{key:12} {described[key]}")
     click.echo(f"{'size':12} {size / 1e6:.1f} MB, checksums verified")
     joined = "closed: the logit is the cosine" if folder.interaction.get("closed") else "open"
+    joined = {"cross-encoder": "the cross-encoder's own logit", "encoder": "none"}.get(folder.manifest.kind, joined)
     click.echo(f"{'interaction':12} {joined}")
     if not folder.relevance:
         click.echo(f"{'relevance':12} not calibrated yet: rerank model calibrate {folder.path} --dataset DIR")

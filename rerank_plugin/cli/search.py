@@ -20,6 +20,7 @@ from rerank_plugin.errors import DataError
 @click.option("--weights", metavar="f=w,...", help="Log-odds per factor, as in authority=0.5,freshness=1.")
 @click.option("--window", type=click.IntRange(min=1, max=1000), help="Candidates rescored.  [default: 100]")
 @click.option("--vectors", type=common.FOLDER, help="Vector folder that rerank-index load wrote.")
+@click.option("--model", type=common.FOLDER, help="Model folder.  [default: RERANK_MODEL, else the shipped one]")
 @click.option("--fields", default="content", show_default=True, help="Fields to search, comma-separated.")
 @click.option("--explain", is_flag=True, help="Show z and each factor's contribution in log-odds.")
 @common.now_option
@@ -32,6 +33,7 @@ def search(
     weights: str | None,
     window: int | None,
     vectors: Path | None,
+    model: Path | None,
     fields: str,
     explain: bool,
     now: datetime | None,
@@ -56,7 +58,7 @@ def search(
     setup = wiring.Setup(
         engine=engine, index=index, now=now or common.present(), fields=parse_fields(fields), vectors=vectors
     )
-    settings = setup.settings(weights=None if weights is None else Weights.parse(weights), window=window)
+    settings = setup.settings(weights=None if weights is None else Weights.parse(weights), window=window, model=model)
     response = wiring.search(setup, settings, text, size=size)
     if as_json:
         common.print_json(response)

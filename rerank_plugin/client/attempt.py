@@ -13,7 +13,7 @@ from rerank_plugin.client.pipeline import Pipeline
 from rerank_plugin.client.plan import Off, Search, Skip, make_plan, split_body
 from rerank_plugin.client.render import Status, with_status
 from rerank_plugin.client.steps import FetchOwn, Step
-from rerank_plugin.errors import ConfigError, RerankError
+from rerank_plugin.errors import ConfigError, RefusedError, RerankError
 
 _LOG = logging.getLogger(__name__)
 _REASON_LENGTH = 300
@@ -44,6 +44,15 @@ def attempt(search: Search, pipeline: Pipeline) -> Generator[Step, Any, Any]:
         if not isinstance(error.status_code, int):
             raise  # the engine was not reached, or did not answer: it will not do so for the caller's own either
         reason = f"the engine refused the rewritten search: {error.status_code} {_cause(error)}"
+    except RefusedError as error:
+        status = Status(
+            status="skipped",
+            reason=str(error)[:_REASON_LENGTH],
+            window=plan.window,
+            model=status.model,
+            retrieve_ms=status.retrieve_ms,
+        )
+        return (yield from _own(plan.own_body, status, pipeline, started))
     except Exception as error:
         reason = _reason(error)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from rerank_plugin.client.candidates import Reader
@@ -27,7 +28,7 @@ from rerank_plugin.client.similarity import similarity, waived_clauses
 from rerank_plugin.client.source import narrow_source, wider_source
 from rerank_plugin.client.steps import Fetch, Local, Rank, ReadMapping
 from rerank_plugin.domain.candidate import Ranking
-from rerank_plugin.errors import RerankError
+from rerank_plugin.errors import RefusedError, RerankError
 from rerank_plugin.ranking.types import RankRequest
 
 Hit = Mapping[str, Any]
@@ -67,12 +68,16 @@ class Course:
     def run(self) -> Steps:
         """The response, without its status block.
 
-        :raises RerankError: a part of ours failed; the caller's own search must be sent instead.
+        :raises RefusedError: the model cannot read this; the caller's own search must be sent instead.
+        :raises RerankError: a part of ours failed; the same.
         :raises TransportError: so did the engine.
         """
         plan, status = self._plan, self._status
         self._metas = yield from read_metas(plan.index, self._pipeline.metas)
         status.model = yield Local(self._pipeline.model)
+        refusal = yield Local(partial(self._pipeline.refusal, plan.text))
+        if refusal:
+            raise RefusedError(refusal)
         status.order_id = order_id_of(plan, model=str(status.model), now=self._now)
         extend = plan.settings.dense == "extend"
         reach = plan.window + (plan.settings.dense_size if extend else 0)
@@ -180,6 +185,8 @@ class Course:
             deadline=None if deadline is None else self._started + deadline / 1000.0,
         )
         ranking: Ranking = yield Rank(request)
+        if ranking.refusal:
+            raise RefusedError(ranking.refusal)
         if not is_whole(ranking, candidates):
             raise RerankError("the ranker lost documents, repeated some or gave scores that are no numbers")
         status.model_ms = ranking.model_ms

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 
 class DenseRanker(Ranker, Protocol):
-    """A ranker whose trunk also encodes queries, so that vectors and scores come from one model."""
+    """A ranker that also encodes queries."""
+
+    @property
+    def encoder(self) -> str:
+        """Name of the model whose vectors queries can be compared with; empty where there is none."""
+        ...
 
     def encode_query(self, query: str) -> NDArray[np.float32]:
         """The query's vector, (dimensions,), L2-normalised."""
@@ -71,10 +76,11 @@ class FolderDense:
                 from rerank_plugin.retrieval.dense import VectorIndex
 
                 opened = VectorIndex.open(self._folder)
-                model = self._ranker().model
+                model = self._ranker().encoder
                 if opened.model != model:
                     raise VectorIndexError(
-                        f"the vectors in {self._folder.name} were made by {opened.model}, the ranker is {model}; "
+                        f"the vectors in {self._folder.name} were made by {opened.model}, queries are encoded by "
+                        f"{model or 'none'}; "
                         "run rerank-index load --vectors again or configure that model"
                     )
                 self._opened = opened

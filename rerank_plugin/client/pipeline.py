@@ -16,7 +16,7 @@ from rerank_plugin.client.ttl_cache import TtlCache
 from rerank_plugin.config import Rerank
 from rerank_plugin.domain.candidate import Ranking
 from rerank_plugin.errors import RerankError
-from rerank_plugin.ranking.types import Ranker, RankRequest
+from rerank_plugin.ranking.types import Ranker, RankRequest, RefusingRanker
 
 #: How long an order is kept for later pages.
 ORDER_TTL_SECONDS = 300.0
@@ -94,6 +94,11 @@ class Pipeline:
     def model(self) -> str:
         """The model's name."""
         return self.ranker().model
+
+    def refusal(self, query: str) -> str:
+        """Why a query is not to be ranked, in one line; empty when it is."""
+        ranker = self.ranker()
+        return ranker.refusal(query) if isinstance(ranker, RefusingRanker) else ""
 
     def rank(self, requests: Sequence[RankRequest]) -> list[Ranking]:
         """One ranking per request, in their order.

@@ -37,12 +37,16 @@ class Status:
     meta: str = ""
     #: What the vector index did or why it did nothing; shown when there is something to say.
     dense: str = ""
+    #: Documents in a language that the model does not know; shown when there are some.
+    unknown_language: int = 0
 
     def ranked(self, ranking: Ranking) -> None:
         """Takes over what a ranking says of itself."""
         self.reranked = len(ranking.ranked)
         self.features_missing = ranking.features_missing
         self.truncated = ranking.truncated
+        self.unknown_language = ranking.unknown
+        self.dense = self.dense or ranking.dense
         self.model = ranking.model
         self.weights = ranking.weights.as_dict()
         if ranking.unscored:
@@ -68,7 +72,8 @@ class Status:
             "weights": None if self.weights is None else dict(self.weights),
             "truncated": self.truncated,
         }
-        block.update((name, said) for name, said in (("meta", self.meta), ("dense", self.dense)) if said)
+        sometimes = {"meta": self.meta, "dense": self.dense, "unknown_language": self.unknown_language}
+        block.update((name, said) for name, said in sometimes.items() if said)
         return block
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ CHARACTERS_PER_TOKEN = 32
 
 #: Characters of a text that are looked at to tell whether its language is known.
 LANGUAGE_CHARACTERS = 512
+#: Arrows, dingbats and emoji, which belong to no language.
+_SYMBOLS = re.compile("[\u200d\u2190-\u2bff\ufe0f\U0001f000-\U0001faff]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,8 @@ class TextTokenizer:
 
     def unknown_share(self, text: str) -> float:
         """Share of tokens at the beginning of a text that are none of the model's words, in [0, 1]; 0 for no text."""
-        ids = self._tokenizer.encode(_encodable(text[:LANGUAGE_CHARACTERS]), add_special_tokens=False).ids
+        words = _SYMBOLS.sub(" ", _encodable(text[:LANGUAGE_CHARACTERS]))
+        ids = self._tokenizer.encode(words, add_special_tokens=False).ids
         return sum(each in self._unknown for each in ids) / max(len(ids), 1)
 
     def __call__(self, texts: Sequence[str]) -> list[Tokens]:

@@ -18,9 +18,16 @@ def load_ranker(settings: Rerank) -> ModelRanker:
     :raises ModelFolderError: the folder is missing, broken, tampered with or not calibrated.
     """
     from rerank_plugin.models.folder import ModelFolder, default_model_folder
-    from rerank_plugin.models.trunk import open_trunk
+    from rerank_plugin.models.load import open_encoder, open_model
 
     folder = ModelFolder.open(settings.model or default_model_folder())
     head = RelevanceHead.from_manifest(folder.manifest.relevance, where=str(folder.path))
-    trunk = open_trunk(folder, threads=settings.threads)
-    return ModelRanker(trunk, head, Weights.of(folder.manifest.weights))
+    model = open_model(folder, threads=settings.threads)
+    return ModelRanker(
+        model,
+        head,
+        Weights.of(folder.manifest.weights),
+        # Beside a cross-encoder the shipped trunk reads queries for the vector index, which it then must have made.
+        queries=None if settings.vectors is None else open_encoder(folder, threads=settings.threads),
+        unknown_share=model.unknown_share,
+    )

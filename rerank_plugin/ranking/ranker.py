@@ -1,18 +1,24 @@
-"""The ranker: model inputs, calibrated relevance, blend, order. Many windows in one batched call."""
+"""The ranker: model inputs, calibrated relevance, blend, order. Many windows in one batched call.
+
+A model offers what it can: vectors of texts, a joint reading of query and text, or both. Documents whose text it cannot
+read, because there is none or because its language is unknown, are judged by their first-stage score.
+"""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from rerank_plugin.domain.candidate import Candidate, Ranked, Ranking
 from rerank_plugin.domain.factors import Weights
 from rerank_plugin.errors import RerankError
+from rerank_plugin.models.types import PairScorer, TextEncoder, encoded_query
 from rerank_plugin.ranking.blend import blend, in_order
 from rerank_plugin.ranking.gate import OPEN_GATES, query_gates
+from rerank_plugin.ranking.language import Language
 from rerank_plugin.ranking.relevance import FirstStage
 from rerank_plugin.ranking.vector_cache import Remembered, VectorCache
 
@@ -20,7 +26,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from rerank_plugin.models.types import TwoModeTrunk
     from rerank_plugin.ranking.relevance import RelevanceHead
     from rerank_plugin.ranking.types import RankRequest
 
@@ -42,21 +47,36 @@ class _Scored:
     top_score: float
     #: Places of candidates of which the model could not read everything.
     truncated: set[int] = field(default_factory=set)
+    #: Places of candidates whose language the model does not know.
+    unknown: set[int] = field(default_factory=set)
+    #: Why the query is not to be ranked; empty when it is.
+    refusal: str = ""
     model_seconds: float = 0.0
 
 
 class ModelRanker:
-    """Ranks windows with one trunk: cosine of vectors (given, cached or encoded now), interaction where it counts."""
+    """Ranks windows with one model: cosine of vectors (given, cached or encoded now), interaction where it counts.
+
+    :param trunk: the two-mode trunk, an encoder, or a cross-encoder; then cosines are only those that are given.
+    :param queries: encodes queries for a vector index that another model made; ``None`` takes ``trunk`` if it encodes.
+    :param unknown_share: how much of a text is none of the model's words, in [0, 1]; ``None``: every text is readable.
+    """
 
     def __init__(
         self,
-        trunk: TwoModeTrunk,
+        trunk: TextEncoder | PairScorer,
         head: RelevanceHead,
         weights: Weights,
         *,
+        queries: TextEncoder | None = None,
+        unknown_share: Callable[[str], float] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._trunk = trunk
+        self._encoder = trunk if isinstance(trunk, TextEncoder) else None
+        self._scorer = trunk if isinstance(trunk, PairScorer) and head.needs_interaction else None
+        self._query_encoder = self._encoder if queries is None else queries
+        self._language = Language(trunk.name, unknown_share)
         self._head = head
         self._weights = weights
         self._clock = clock
@@ -73,9 +93,27 @@ class ModelRanker:
         """The model folder's weights, used where the caller gives none."""
         return self._weights
 
+    @property
+    def encoder(self) -> str:
+        """Name of the model whose vectors queries can be compared with; empty where there is none."""
+        return "" if self._query_encoder is None else self._query_encoder.name
+
     def encode_query(self, query: str) -> NDArray[np.float32]:
-        """The query's vector, (dimensions,), L2-normalised; remembered."""
-        return self._encoded(self._queries, [query])[0].vector
+        """The query's vector, (dimensions,), L2-normalised; remembered.
+
+        :raises RerankError: the model is a cross-encoder, and no encoder was given beside it.
+        """
+        found = self._queries.get(query)
+        if found is None:
+            if self._query_encoder is None:
+                raise RerankError(f"{self.model} makes no vectors")
+            found = Remembered(encoded_query(self._query_encoder, query).copy(), truncated=False)
+            self._queries.put(query, found)
+        return found.vector
+
+    def refusal(self, query: str) -> str:
+        """Why a query is not to be ranked, its language being unknown to the model; empty when it is."""
+        return self._language.refusal(query)
 
     def rank(self, requests: Sequence[RankRequest]) -> list[Ranking]:
         """One ranking per request, in their order.
@@ -86,7 +124,12 @@ class ModelRanker:
         :raises RerankError: the model gave a value that is no finite number.
         """
         scored = [
-            _Scored(z=[None] * len(request.candidates), top_score=top_score(request.candidates)) for request in requests
+            _Scored(
+                z=[None] * len(request.candidates),
+                top_score=top_score(request.candidates),
+                refusal=self.refusal(request.query),
+            )
+            for request in requests
         ]
         longest = max((len(request.candidates) for request in requests), default=0)
         # Without a deadline nobody looks at the clock, and one large batch is the quickest.
@@ -102,11 +145,14 @@ class ModelRanker:
         open_requests = [
             (request, result)
             for request, result in zip(requests, scored, strict=True)
-            if start < len(request.candidates) and (request.deadline is None or began < request.deadline)
+            if start < len(request.candidates)
+            and not result.refusal
+            and (request.deadline is None or began < request.deadline)
         ]
-        waves = [request.candidates[start : places.stop] for request, _ in open_requests]
-        texts = {each.text: None for wave in waves for each in wave if each.cosine is None and each.text.strip()}
-        documents = dict(zip(texts, self._encoded(self._documents, list(texts)), strict=True))
+        waves = [
+            self._readable(request.candidates[start : places.stop], start, result) for request, result in open_requests
+        ]
+        documents = self._vectors(waves)
         for (request, result), wave in zip(open_requests, waves, strict=True):
             interactions = self._interactions(request.query, wave, start, result)
             for offset, (candidate, interaction) in enumerate(zip(wave, interactions, strict=True)):
@@ -121,23 +167,37 @@ class ModelRanker:
                 result.z[start + offset] = z
             result.model_seconds += self._clock() - began
 
-    def _encoded(self, cache: VectorCache, texts: Sequence[str]) -> list[Remembered]:
-        """What encoding each text gives; those not remembered go to the trunk in one batch."""
+    def _readable(self, wave: Sequence[Candidate], start: int, result: _Scored) -> list[Candidate]:
+        """The wave, without what models would say of texts in a language that this one does not know."""
+        known = [self._language.reads(each.text) for each in wave]
+        result.unknown |= {place for place, reads in enumerate(known, start) if not reads}
+        return [each if reads else replace(each, text="", cosine=None) for each, reads in zip(wave, known, strict=True)]
+
+    def _vectors(self, waves: Sequence[Sequence[Candidate]]) -> dict[str, Remembered]:
+        """What encoding gives for each text whose cosine is not known; nothing where the model does not encode."""
+        if self._encoder is None:
+            return {}
+        texts = {each.text: None for wave in waves for each in wave if each.cosine is None and each.text.strip()}
+        return dict(zip(texts, self._encoded(self._encoder, list(texts)), strict=True))
+
+    def _encoded(self, encoder: TextEncoder, texts: Sequence[str]) -> list[Remembered]:
+        """What encoding each document's text gives; those not remembered go to the encoder in one batch."""
+        cache = self._documents
         found = [cache.get(text) for text in texts]
         missing = [text for text, each in zip(texts, found, strict=True) if each is None]
         fresh: dict[str, Remembered] = {}
         if missing:
-            encoded = self._trunk.encode(missing)
+            encoded = encoder.encode(missing)
             for text, vector, truncated in zip(missing, encoded.vectors, encoded.truncated, strict=True):
                 fresh[text] = Remembered(vector.copy(), bool(truncated))  # a view would keep its whole batch alive
                 cache.put(text, fresh[text])
         return [fresh[text] if each is None else each for text, each in zip(texts, found, strict=True)]
 
     def _interactions(self, query: str, wave: Sequence[Candidate], start: int, result: _Scored) -> list[float | None]:
-        if not self._head.needs_interaction:
+        if self._scorer is None:
             return [None] * len(wave)
         with_text = [place for place, each in enumerate(wave) if each.text.strip()]
-        said = self._trunk.interact(query, [wave[place].text for place in with_text])
+        said = self._scorer.interact(query, [wave[place].text for place in with_text])
         logits: list[float | None] = [None] * len(wave)
         for place, logit, truncated in zip(with_text, said.logits, said.truncated, strict=True):
             logits[place] = float(logit)
@@ -155,6 +215,10 @@ class ModelRanker:
                 unscored.append(candidate)
             else:
                 ranked.append(blend(z, candidate, weights, gates))
+        with_text = {place for place, each in enumerate(request.candidates) if each.text.strip()}
+        refusal = result.refusal
+        if with_text and with_text == result.unknown:
+            refusal = f"the language of all {len(with_text)} texts found is unknown to {self.model}"
         return Ranking(
             ranked=in_order(ranked),
             unscored=tuple(unscored),
@@ -163,6 +227,9 @@ class ModelRanker:
             truncated=len(result.truncated),
             features_missing=sum(each.features.missing > 0 for each in request.candidates),
             model_ms=1000.0 * result.model_seconds,
+            unknown=len(result.unknown),
+            refusal=refusal,
+            dense="" if self.encoder else f"no cosines: {self.model} is a cross-encoder and there are no vectors",
         )
 
 

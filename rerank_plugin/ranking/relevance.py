@@ -13,7 +13,7 @@ INPUTS: tuple[str, ...] = ("log_score", "relative_score", "cosine", "interaction
 #: Which inputs a candidate offers -> the name of the fit that serves it. A search may come without scores (sorted,
 #: filtered), a document without text.
 CASES: tuple[str, ...] = ("score+text", "text", "score")
-#: The same where the text was read together with the query and no vectors are at hand: what a cross-encoder alone offers.
+#: The same where the text was read together with the query and there are no vectors: a cross-encoder alone.
 PAIR_CASES: tuple[str, ...] = ("score+pair", "pair")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rerank_plugin.domain.candidate import Candidate, Ranking
 from rerank_plugin.domain.factors import Weights
@@ -35,4 +35,13 @@ class Ranker(Protocol):
 
         :raises RerankError: the model cannot be used; the client then falls back to the engine's order.
         """
+        ...
+
+
+@runtime_checkable
+class RefusingRanker(Protocol):
+    """A ranker that can say before anything is fetched that it would not rank."""
+
+    def refusal(self, query: str) -> str:
+        """Why a query is not to be ranked, in one line; empty when it is."""
         ...

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rerank_plugin.domain.candidate import Ranking
 from rerank_plugin.domain.factors import Weights
+from rerank_plugin.models.types import encoded_query
 from rerank_plugin.ranking.blend import blend
 from rerank_plugin.ranking.gate import OPEN_GATES
 
@@ -15,26 +16,33 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from rerank_plugin.models.types import TwoModeTrunk
+    from rerank_plugin.models.types import TextEncoder
     from rerank_plugin.ranking.types import RankRequest
 
 
 class RecordingRanker:
-    """Leaves every window in the first stage's order and keeps it, each candidate with its cosine."""
+    """Leaves every window in the first stage's order and keeps it, each candidate with its cosine.
 
-    def __init__(self, trunk: TwoModeTrunk) -> None:
-        self._trunk = trunk
+    :param encoder: makes the cosines: the model itself, or what stands beside a cross-encoder.
+    """
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        self._encoder = encoder
         self.requests: list[RankRequest] = []
 
     @property
     def model(self) -> str:
-        """Name of the trunk, so that its vector indexes are accepted."""
-        return self._trunk.name
+        """Name of the encoder."""
+        return self._encoder.name
+
+    @property
+    def encoder(self) -> str:
+        """Its name once more, so that its vector indexes are accepted."""
+        return self._encoder.name
 
     def encode_query(self, query: str) -> NDArray[np.float32]:
         """(dimensions,), L2-normalised."""
-        vector: NDArray[np.float32] = self._trunk.encode([query]).vectors[0]
-        return vector
+        return encoded_query(self._encoder, query)
 
     def rank(self, requests: Sequence[RankRequest]) -> list[Ranking]:
         """The windows as they came."""
@@ -46,7 +54,7 @@ class RecordingRanker:
         if not unknown:
             return request
         query = self.encode_query(request.query)
-        cosines = iter((self._trunk.encode(unknown).vectors @ query).tolist())
+        cosines = iter((self._encoder.encode(unknown).vectors @ query).tolist())
         candidates = tuple(
             replace(each, cosine=next(cosines)) if each.cosine is None and each.text.strip() else each
             for each in request.candidates

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rerank_plugin.evaluation.arms import Arm, ArmSpec, DenseSearch
     from rerank_plugin.evaluation.collection import Collection
     from rerank_plugin.evaluation.result import Evaluation
-    from rerank_plugin.models.types import TwoModeTrunk
+    from rerank_plugin.models.folder import ModelFolder
     from rerank_plugin.ranking.types import RankRequest
     from rerank_plugin.training.calibrate import Window
 
@@ -42,7 +42,9 @@ class Setup:
     #: Folder of the vector index; ``None`` leaves out everything dense.
     vectors: Path | None = None
 
-    def settings(self, *, weights: Weights | None = None, window: int | None = None) -> Rerank:
+    def settings(
+        self, *, weights: Weights | None = None, window: int | None = None, model: Path | None = None
+    ) -> Rerank:
         """The reranking settings: the vector index adds candidates where there is one.
 
         :raises ConfigError: the window is out of range.
@@ -50,6 +52,7 @@ class Setup:
         settings = Rerank(
             now=self.now,
             weights=weights,
+            model=model,
             vectors=self.vectors,
             dense="reorder" if self.vectors is None else "extend",
         )
@@ -76,36 +79,38 @@ def open_reranking(engine: str, settings: Rerank) -> Any:
     return wrap(open_engine(engine), rerank=settings)
 
 
-def open_model(settings: Rerank) -> TwoModeTrunk:
-    """The trunk of the configured model folder, else of the shipped one.
+def model_folder(settings: Rerank) -> ModelFolder:
+    """The configured model folder, else the shipped one.
 
     :raises ModelFolderError: there is none, or it is broken.
     """
     from rerank_plugin.models.folder import ModelFolder, default_model_folder
-    from rerank_plugin.models.trunk import open_trunk
 
-    found = settings.with_environment().model
-    return open_trunk(ModelFolder.open(default_model_folder() if found is None else found), threads=settings.threads)
+    return ModelFolder.open(settings.with_environment().model or default_model_folder())
 
 
-def open_dense(setup: Setup, meta: IndexMeta | None, trunk: TwoModeTrunk) -> DenseSearch:
+def open_dense(setup: Setup, meta: IndexMeta | None, folder: ModelFolder) -> DenseSearch:
     """Search by meaning: query text and how many -> ids with cosines.
 
+    :param folder: its model encodes, or the shipped trunk if it is a cross-encoder.
     :raises VectorIndexError: the folder is broken, or belongs to another index or model.
     """
+    from rerank_plugin.models.load import open_encoder
+    from rerank_plugin.models.types import encoded_query
     from rerank_plugin.retrieval.dense import VectorIndex
 
     if setup.vectors is None:
         raise ConfigError("the arms dense and fused need --vectors, the folder that rerank-index load wrote")
     vectors = VectorIndex.open(setup.vectors, None if meta is None else meta.vectors)
-    if vectors.model != trunk.name:
+    encoder = open_encoder(folder)
+    if vectors.model != encoder.name:
         raise VectorIndexError(
-            f"{setup.vectors} was made by the model {vectors.model}, the one here is {trunk.name}: "
+            f"{setup.vectors} was made by the model {vectors.model}, the one here is {encoder.name}: "
             "vectors of two models cannot be compared; load again, or use the other model"
         )
 
     def search(text: str, k: int) -> Sequence[tuple[str, float]]:
-        return vectors.search(trunk.encode([text]).vectors[0], k)
+        return vectors.search(encoded_query(encoder, text), k)
 
     return search
 
@@ -191,8 +196,8 @@ def evaluate(
     client = open_engine(setup.engine)
     require_fields(client, setup)
     meta = index_meta(client, setup.index)
-    trunk = open_model(setup.settings()) if any(spec.kind != "bm25" for spec in specs) else None
-    arms = zip(specs, build_arms(setup, specs, client, meta, trunk), strict=True)
+    folder = model_folder(setup.settings()) if any(spec.kind != "bm25" for spec in specs) else None
+    arms = zip(specs, build_arms(setup, specs, client, meta, folder), strict=True)
     half_life_days = DEFAULT_HALF_LIFE_DAYS if meta is None else meta.half_life_days
     results = []
     for spec, arm in arms:
@@ -212,24 +217,24 @@ def evaluate(
         versions={
             **package_versions(),
             "engine": engine_version(client),
-            **({} if trunk is None else {"model": trunk.name}),
+            **({} if folder is None else {"model": folder.name}),
         },
     )
 
 
 def build_arms(
-    setup: Setup, specs: Sequence[ArmSpec], client: Any, meta: IndexMeta | None, trunk: TwoModeTrunk | None
+    setup: Setup, specs: Sequence[ArmSpec], client: Any, meta: IndexMeta | None, folder: ModelFolder | None
 ) -> list[Arm]:
     """The arms of the specifications, in their order.
 
-    :param trunk: encodes the queries of dense arms; ``None`` where no arm needs a model.
+    :param folder: encodes the queries of dense arms; ``None`` where no arm needs a model.
     :raises RerankError: one needs vectors and there are none, or its settings do not go together.
     """
     from rerank_plugin.evaluation.arms import DenseArm, FusedArm, SearchArm
 
     index, fields = setup.index, setup.fields
     by_meaning = any(spec.kind in {"dense", "fused"} for spec in specs)
-    dense = open_dense(setup, meta, trunk) if by_meaning and trunk is not None else None
+    dense = open_dense(setup, meta, folder) if by_meaning and folder is not None else None
     arms: list[Arm] = []
     for spec in specs:
         if spec.kind == "dense" and dense is not None:
@@ -257,14 +262,15 @@ def calibration_windows(setup: Setup, collection: Collection, model: Path, *, pr
     from rerank_plugin.client.pipeline import Pipeline
     from rerank_plugin.evaluation.arms import query_body
     from rerank_plugin.models.folder import ModelFolder
-    from rerank_plugin.models.trunk import open_trunk
+    from rerank_plugin.models.load import open_encoder, open_model
+    from rerank_plugin.models.types import PairScorer
     from rerank_plugin.training.calibrate import Window
     from rerank_plugin.training.windows import RecordingRanker
 
     folder = ModelFolder.open(model)
+    reader = open_model(folder)
     closed = bool(folder.manifest.interaction.get("closed"))
-    trunk = open_trunk(folder)
-    recorder = RecordingRanker(trunk)
+    recorder = RecordingRanker(open_encoder(folder))
     client = wrap(open_engine(setup.engine), pipeline=Pipeline(setup.settings(), ranker=recorder))
     windows: list[Window] = []
     requests: dict[tuple[str, frozenset[str]], RankRequest] = {}
@@ -278,8 +284,10 @@ def calibration_windows(setup: Setup, collection: Collection, model: Path, *, pr
             if recorder.requests:  # else the client still keeps the order of an equal query
                 requests[asked] = recorder.requests.pop()
             request = requests[asked]
-            said_by_pair = None if closed else trunk.interact(query.text, [each.text for each in request.candidates])
-            interactions = None if said_by_pair is None else said_by_pair.logits.astype("float64")
+            interactions = None
+            if isinstance(reader, PairScorer) and not closed:
+                said_by_pair = reader.interact(query.text, [each.text for each in request.candidates])
+                interactions = said_by_pair.logits.astype("float64")
             judgments = {key: grade for key, grade in collection.qrels[query.query_id].items() if key not in query.drop}
             windows.append(Window(request, interactions, judgments))
             step()

@@ -156,7 +156,7 @@ def test_the_vector_folder_is_opened_once_and_must_fit_the_model(monkeypatch: py
             return [float(vector) for _ in doc_ids]
 
     class Encoder:
-        model = "trunk@1"
+        encoder = "trunk@1"
 
         def encode_query(self, query: str) -> float:
             return 0.5
@@ -176,8 +176,8 @@ def test_the_vector_folder_is_opened_once_and_must_fit_the_model(monkeypatch: py
         [0.5, 0.5],
     )
     assert len(opened) == 1
-    Encoder.model = "other@2"
-    with pytest.raises(VectorIndexError, match="were made by trunk@1, the ranker is other@2"):
+    Encoder.encoder = "other@2"
+    with pytest.raises(VectorIndexError, match="were made by trunk@1, queries are encoded by other@2"):
         FolderDense(__import__("pathlib").Path("vectors"), lambda: encoder).checksum()
 
 
