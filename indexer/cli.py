@@ -113,7 +113,7 @@ def _closed(client: Any) -> Iterator[Any]:
 
 
 def _encoder(folder: Path | None) -> Encoder:
-    """The model of ``--model``, else of ``RERANK_MODEL``, else the shipped one; beside a cross-encoder the shipped one."""
+    """The model of ``--model``, else of ``RERANK_MODEL``, else (and beside a cross-encoder) the shipped one."""
     from rerank_plugin.config import Rerank
     from rerank_plugin.models.folder import ModelFolder, default_model_folder
     from rerank_plugin.models.load import open_encoder

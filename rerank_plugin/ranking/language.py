@@ -2,8 +2,8 @@
 
 A text counts as unknown when more than ``UNKNOWN_LIMIT`` of the tokens at its beginning are none of the model's words
 (``models/tokens.unknown_ids``). Measured with the shipped vocabulary: of 29,000 English documents and 13,000 queries
-none has more than .21, of 12,878 Chinese sentences and 4,221 questions all but a few have more than .28; Russian, Greek,
-Arabic, Hebrew, Hindi, Thai, Japanese and Korean have .53 to 1. Languages written in Latin letters cannot be told.
+none has more than .21, of 12,878 Chinese sentences and 4,221 questions all but a few have more than .28; Russian,
+Greek, Arabic, Hebrew, Hindi, Thai, Japanese and Korean have .53 to 1. Latin-script languages cannot be told.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Language:
         if share <= UNKNOWN_LIMIT:
             return ""
         return (
-            f"the query's language is unknown to {self.model}: {share:.0%} of its tokens are none of the model's words, "
+            f"the query's language is unknown to {self.model}: {share:.0%} of its tokens are none of its words, "
             f"at most {UNKNOWN_LIMIT:.0%} may be; configure a model of that language"
         )
 

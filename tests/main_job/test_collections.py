@@ -34,8 +34,9 @@ def test_bm25_is_where_the_field_has_it(name: str, bounds: tuple[float, float], 
     assert lowest <= main_job(name).result["arms"]["bm25"]["nDCG@10"] <= highest
 
 
-#: A mark that was missed, and by how much. An earlier run, with another export, had .3605; the cause is not isolated.
-MISSED = {"nfcorpus": pytest.mark.xfail(reason="fused NFCorpus is .3597 with the shipped int8 vectors, wanted .36")}
+#: A mark that was missed by .0003, and not for our rounding or truncation: the same sum with fp32 vectors has .3594,
+#: with 512 tokens in place of 256 .3594, with what ships .3597. What remains is the scale of the first stage's scores.
+MISSED = {"nfcorpus": pytest.mark.xfail(reason="fused NFCorpus is .3597, wanted .36; fp32 vectors have .3594")}
 
 
 @pytest.mark.parametrize(
