@@ -42,6 +42,13 @@ def test_the_shipped_folder_is_whole_and_says_where_it_comes_from() -> None:
     assert not [each for each in default_model_folder().iterdir() if each.suffix in {".pkl", ".pt", ".bin"}]
 
 
+def test_the_card_that_ships_is_that_of_the_manifest_that_ships() -> None:
+    shipped = ModelFolder.open(default_model_folder())
+    for name, text in (("CARD.md", card(shipped)), ("NOTICE", notice(shipped))):
+        told = (default_model_folder() / name).read_text(encoding="utf-8")
+        assert told.strip() == text.strip(), f"make it again: rerank model card {default_model_folder()} --write"
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
