@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rerank_plugin.client.async_opensearch import AsyncOpenSearch as AsyncOpenSearch
     from rerank_plugin.client.opensearch import OpenSearch as OpenSearch
     from rerank_plugin.client.opensearch import wrap as wrap
     from rerank_plugin.config import FieldSource as FieldSource
@@ -21,13 +22,14 @@ __version__ = "0.1.0"
 
 #: Public name -> the module it lives in: nothing is imported before it is asked for.
 _HOMES = {
+    "AsyncOpenSearch": "rerank_plugin.client.async_opensearch",
     "FieldSource": "rerank_plugin.config",
     "OpenSearch": "rerank_plugin.client.opensearch",
     "Rerank": "rerank_plugin.config",
     "Weights": "rerank_plugin.domain.factors",
     "wrap": "rerank_plugin.client.opensearch",
 }
-__all__ = ["FieldSource", "OpenSearch", "Rerank", "Weights", "__version__", "wrap"]
+__all__ = ["AsyncOpenSearch", "FieldSource", "OpenSearch", "Rerank", "Weights", "__version__", "wrap"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
-from opensearchpy import Connection, OpenSearch
+from opensearchpy import AsyncConnection, AsyncOpenSearch, Connection, OpenSearch
 
 from rerank_plugin.domain.candidate import Candidate, Ranking
 from rerank_plugin.domain.factors import PRIORS, Weights
@@ -40,6 +41,11 @@ class SearchEngine:
     def client(self) -> OpenSearch:
         """A plain client of this engine."""
         return OpenSearch(hosts=[{"host": "fake", "engine": self}], connection_class=_Connection, max_retries=0)
+
+    def async_client(self) -> AsyncOpenSearch:
+        """The same for asyncio."""
+        hosts = [{"host": "fake", "engine": self}]
+        return AsyncOpenSearch(hosts=hosts, connection_class=FakeAsyncConnection, max_retries=0)
 
     @property
     def searches(self) -> list[Any]:
@@ -240,6 +246,21 @@ class _Connection(Connection):
         return status, {"content-type": "application/json"}, raw
 
     def close(self) -> None:
+        """Nothing is open."""
+
+
+class FakeAsyncConnection(AsyncConnection):
+    """The same for asyncio: every request gives the loop a turn before it is answered."""
+
+    def __init__(self, *, engine: SearchEngine, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._blocking = _Connection(engine=engine)
+
+    async def perform_request(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, str], str]:
+        await asyncio.sleep(0)
+        return self._blocking.perform_request(*args, **kwargs)
+
+    async def close(self) -> None:
         """Nothing is open."""
 
 

@@ -1,8 +1,9 @@
-"""The drop-in client: opensearch-py's own class, and its own copies, over a reranking transport."""
+"""The drop-in clients: opensearch-py's own classes, and their own copies, over a reranking transport."""
 
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,8 +11,9 @@ import opensearchpy
 from opensearchpy.client.utils import NamespacedClient
 from opensearchpy.transport import Transport
 
-from rerank_plugin.client.transport import RerankTransport
+from rerank_plugin.client.transport import AsyncRerankTransport, Reranking, RerankTransport
 from rerank_plugin.config import Rerank
+from rerank_plugin.errors import ConfigError
 
 if TYPE_CHECKING:
     from rerank_plugin.client.pipeline import Pipeline
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 #: How the address of an embedded engine begins; a folder follows.
 EMBEDDED = "embedded:"
 
-Client = TypeVar("Client", bound=opensearchpy.OpenSearch)
+Client = TypeVar("Client")
 
 
 class OpenSearch(opensearchpy.OpenSearch):
@@ -42,7 +44,7 @@ class OpenSearch(opensearchpy.OpenSearch):
         :param rerank: settings, a mapping of them, or False for none of it.
         :raises ConfigError: a setting is wrong.
         """
-        pipeline = _pipeline(rerank)
+        pipeline = pipeline_of(rerank)
         address = hosts[0] if isinstance(hosts, (list, tuple)) and len(hosts) == 1 else hosts
         if isinstance(address, str) and address.startswith(EMBEDDED):
             from rerank_plugin.engines.connect import connect
@@ -59,19 +61,31 @@ def wrap(
 ) -> Client:
     """A new client of the same class that reranks over the connections of ``client``, which stays as it was.
 
-    A client that reranks already gives one that reranks by the new settings alone.
+    A client that reranks already gives one that reranks by the new settings alone. Both share their connections:
+    closing one closes the other's.
 
     :param pipeline: used in place of one built from ``rerank``, to share a model between clients.
-    :raises ConfigError: a setting is wrong.
+    :raises ConfigError: a setting is wrong, or ``client`` is no client of opensearch-py.
     """
-    inner = client.transport.inner if isinstance(client.transport, RerankTransport) else client.transport
+    transport = getattr(client, "transport", None)
+    inner = transport.inner if isinstance(transport, Reranking) else transport
+    request = getattr(inner, "perform_request", None)
+    if request is None:
+        raise ConfigError(f"wrap takes an OpenSearch or AsyncOpenSearch of opensearch-py, got {type(client).__name__}")
+    kind = AsyncRerankTransport if inspect.iscoroutinefunction(request) else RerankTransport
     copies: dict[int, Any] = {}
     wrapped: Client = _repointed(client, copies)
-    wrapped.transport = RerankTransport(inner, pipeline if pipeline is not None else _pipeline(rerank))
+    wrapped.transport = kind(  # type: ignore[attr-defined]
+        inner, pipeline if pipeline is not None else pipeline_of(rerank)
+    )
     return wrapped
 
 
-def _pipeline(rerank: Rerank | Mapping[str, Any] | bool | None) -> Pipeline:
+def pipeline_of(rerank: Rerank | Mapping[str, Any] | bool | None) -> Pipeline:
+    """A pipeline of the given settings.
+
+    :raises ConfigError: a setting is wrong, in the environment too.
+    """
     from rerank_plugin.client.pipeline import Pipeline  # here, so that importing the client costs next to nothing
 
     settings = Rerank.of(rerank)
@@ -86,6 +100,6 @@ def _repointed(client: Any, copies: dict[int, Any]) -> Any:
         return known
     copied = copies[id(client)] = copy.copy(client)
     for name, value in vars(client).items():
-        if isinstance(value, (NamespacedClient, opensearchpy.OpenSearch)):
+        if isinstance(value, NamespacedClient) or id(value) in copies:
             setattr(copied, name, _repointed(value, copies))
     return copied

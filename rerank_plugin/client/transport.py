@@ -1,7 +1,8 @@
-"""The driver of the flows for opensearch-py's synchronous clients: a transport around a transport (DESIGN 6.0)."""
+"""The drivers of the flows for opensearch-py's clients, sync and async: a transport around a transport (DESIGN 6.0)."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,8 @@ if TYPE_CHECKING:
     from rerank_plugin.client.pipeline import Pipeline
 
 
-class RerankTransport:
-    """An opensearch-py transport whose searches come back reranked.
-
-    Everything that is no search goes to the wrapped transport as it came, and every other attribute is its own.
-    """
+class Reranking:
+    """A transport around a transport. Every attribute that is not ours is the wrapped one's."""
 
     def __init__(self, inner: Any, pipeline: Pipeline) -> None:
         self._inner = inner
@@ -35,6 +33,10 @@ class RerankTransport:
         if name in {"_inner", "_pipeline"}:  # copying asks before they exist
             raise AttributeError(name)
         return getattr(self._inner, name)
+
+
+class RerankTransport(Reranking):
+    """An opensearch-py transport whose searches come back reranked; all else goes to the wrapped one as it came."""
 
     def perform_request(
         self,
@@ -79,12 +81,64 @@ class RerankTransport:
             return self._pipeline.rank(call.requests)
         if isinstance(call, LocalCall):
             return call.run()
-        return self._inner.perform_request(
-            call.method,
-            call.path,
-            params=dict(call.params),  # the transport takes its own parameters out of what it gets
-            body=call.body,
-            timeout=timeout,
-            ignore=call.ignore,
-            headers=call.headers,
-        )
+        return self._inner.perform_request(call.method, call.path, **_arguments(call, timeout))
+
+
+class AsyncRerankTransport(Reranking):
+    """The same around an ``AsyncTransport``. The model runs in a thread, so that the event loop goes on meanwhile."""
+
+    async def perform_request(
+        self,
+        method: str,
+        url: str,
+        params: Mapping[str, Any] | None = None,
+        body: Any = None,
+        timeout: float | None = None,
+        ignore: Collection[int] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """As :meth:`RerankTransport.perform_request`.
+
+        :raises opensearchpy.exceptions.RequestError: the body's ``rerank`` object cannot be followed; nothing was sent.
+        :raises opensearchpy.exceptions.TransportError: what the engine says to the caller's own request.
+        """
+        from rerank_plugin.client.flow import flow_for
+
+        call = EngineCall(method=method, path=url, params=params or {}, body=body, headers=headers, ignore=ignore)
+        flow = flow_for(call, self._pipeline)
+        if flow is None:
+            return await self._inner.perform_request(
+                method, url, params=params, body=body, timeout=timeout, ignore=ignore, headers=headers
+            )
+        return await self._driven(flow, timeout)
+
+    async def _driven(self, flow: Flow[Any], timeout: float | None) -> Any:
+        try:
+            call = next(flow)
+            while True:
+                try:
+                    reply = await self._answered(call, timeout)
+                except Exception as error:  # a cancelled task's CancelledError is none: it ends the flow as it should
+                    call = flow.throw(error)
+                else:
+                    call = flow.send(reply)
+        except StopIteration as finished:
+            return finished.value
+
+    async def _answered(self, call: EngineCall | RankCall | LocalCall, timeout: float | None) -> Any:
+        if isinstance(call, RankCall):
+            return await asyncio.to_thread(self._pipeline.rank, call.requests)
+        if isinstance(call, LocalCall):
+            return await asyncio.to_thread(call.run)
+        return await self._inner.perform_request(call.method, call.path, **_arguments(call, timeout))
+
+
+def _arguments(call: EngineCall, timeout: float | None) -> dict[str, Any]:
+    """What a transport is given besides method and path; a copy, as it takes its own parameters out of it."""
+    return {
+        "params": dict(call.params),
+        "body": call.body,
+        "timeout": timeout,
+        "ignore": call.ignore,
+        "headers": call.headers,
+    }
