@@ -72,7 +72,13 @@ def articles(opensearch_url: str) -> Iterator[opensearchpy.OpenSearch]:
 
 #: What every Python block must leave behind: a client whose searches are reranked.
 CHECK = """
+import asyncio, inspect
+async def awaited(answer):
+    response = await answer
+    await client.close()
+    return response
 response = client.search(index="articles", body={"query": {"match": {"body": "graph search"}}})
+response = asyncio.run(awaited(response)) if inspect.isawaitable(response) else response
 print(response["rerank"]["status"], sorted(hit["_id"] for hit in response["hits"]["hits"]))
 """
 
