@@ -57,7 +57,8 @@ def demo(dataset: Path | None, out: Path, analyzer: str | None, now: datetime | 
     from rerank_plugin.cli.evaluate import parse_arms, write
     from rerank_plugin.demo_data import DIRECTORY
     from rerank_plugin.evaluation.collection import read_beir
-    from rerank_plugin.evaluation.metrics import require_packages
+    from rerank_plugin.evaluation.metrics import MEASURES, require_packages
+    from rerank_plugin.wiring.judging import Study, evaluate
 
     require_packages()
     folder = DIRECTORY if dataset is None else dataset
@@ -68,7 +69,8 @@ def demo(dataset: Path | None, out: Path, analyzer: str | None, now: datetime | 
     prepare(out)
     setup = wiring.Setup(engine=f"embedded:{out / 'engine'}", index=INDEX, now=moment, vectors=out / "vectors")
     load(folder, out, setup, analyzer or analyzer_for(folder))
-    found = wiring.evaluate(setup, collection, parse_arms(ARMS), seed=seed, progress=common.progress)
+    study = Study(setup=setup, collection=collection, specs=parse_arms(ARMS), measures=MEASURES, seed=seed)
+    found = evaluate(study, common.progress)
     note = ILLUSTRATION if dataset is None else ""
     result = write(found, out, note=note)
     if as_json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +14,12 @@ from rerank_plugin.cli import common
 from rerank_plugin.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rerank_plugin.evaluation.arms import ArmSpec
     from rerank_plugin.evaluation.collection import Collection
     from rerank_plugin.evaluation.fail_if import Condition
     from rerank_plugin.evaluation.result import Evaluation
+    from rerank_plugin.evaluation.rivals import Teaching
+    from rerank_plugin.evaluation.specs import ArmSpec
+    from rerank_plugin.wiring.judging import Study
 
 #: Exit status when a ``--fail-if`` condition holds.
 FAILED = 3
@@ -28,12 +30,21 @@ FAILED = 3
 @click.option("--index", required=True, help="Index or alias to search.")
 @click.option("--queries", type=common.FILE, help="Queries, BEIR queries.jsonl or .gz.")
 @click.option("--qrels", type=common.FILE, help="Judgments, BEIR tsv or TREC qrels, or .gz.")
-@click.option("--dataset", type=common.FOLDER, help="A BEIR directory instead: its queries and qrels/test.tsv.")
+@click.option("--dataset", type=common.FOLDER, help="A BEIR directory instead: its queries and qrels.")
+@click.option("--split", default="test", show_default=True, help="Which qrels of --dataset.")
 @click.option("--arm", "arms", multiple=True, metavar="NAME[:key=value,...]", help="An arm; may be repeated.")
+@click.option("--run", "runs", multiple=True, metavar="NAME=FILE", help="A saved TREC run as an arm; may be repeated.")
+@click.option("--first-stage-run", type=common.FILE, help="A TREC run whose candidates the rerank arms rerank.")
+@click.option("--teach", type=common.FILE, help="Qrels that sum and lightgbm learn from.  [default: see below]")
 @click.option("--vectors", type=common.FOLDER, help="Vector folder that rerank-index load wrote.")
 @click.option("--fields", default="content", show_default=True, help="Fields to search, comma-separated.")
+@click.option(
+    "--settings", type=common.FILE, help="JSON or TOML file of reranking settings (text_fields, field_map, ...)."
+)
+@click.option("--measure", "measures", multiple=True, help="A further measure, nDCG@20 or P@5; may be repeated.")
+@click.option("--gain", type=click.Choice(["linear", "exponential"]), default="linear", show_default=True)
 @common.now_option
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the permutation tests.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of tests, intervals and folds.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N judged queries.")
 @click.option("--fail-if", "conditions", multiple=True, metavar="COND", help="Exit with 3 when this holds.")
 @click.option("--out", type=common.FOLDER, required=True, help="Folder for report.html, result.json and runs/.")
@@ -41,12 +52,16 @@ FAILED = 3
 def evaluate(**options: Any) -> None:
     """Compare arms with BM25 on judged queries: quality, significance, latency, factors.
 
-    Arms: bm25, dense, fused, rerank. Without --arm all that the index allows. Options of an arm follow a colon:
-    fused:depth=1000 and rerank:window=50,weights=authority=1+freshness=0.5 (keys: window, weights, dense, dense_size,
-    deadline_ms, model); as=LABEL names an arm.
+    Arms: bm25, dense, fused, hybrid (the engine's own), sum (tuned weighted sum), lightgbm, rerank, run (saved).
+    Without --arm: bm25 and rerank, with --vectors dense and fused too. Options of an arm follow a colon:
+    fused:depth=1000, hybrid:field=embedding, run:file=my.run and rerank:window=50,weights=authority=1+freshness=0.5
+    (keys: window, weights, dense, dense_size, deadline_ms, model); as=LABEL names an arm.
+
+    sum and lightgbm learn from --teach, else from dev.tsv or train.tsv of --dataset, else from the other folds of the
+    same queries.
 
     A condition compares ARM.MEASURE, VALUE(CANDIDATE, BASELINE, MEASURE) and numbers, where VALUE is delta, ci_low,
-    ci_high, p_ttest, p_permutation, wins, ties or losses.
+    ci_high, p_ttest, p_permutation (both also with _holm), wins, ties or losses.
 
     \b
     rerank evaluate --engine http://localhost:9200 --index articles --dataset beir/scifact --out out
@@ -54,12 +69,12 @@ def evaluate(**options: Any) -> None:
         --arm bm25 --arm rerank --arm rerank:as=fresh,weights=freshness=1 --out out \\
         --fail-if "rerank.nDCG@10 < bm25.nDCG@10" --fail-if "ci_low(rerank, bm25, AP) < 0"
     """
-    from rerank_plugin.evaluation.metrics import require_packages
+    from rerank_plugin.evaluation.metrics import parse_measures
 
-    require_packages()
-    specs = parse_arms(options["arms"] or default_arms(options["vectors"]))
-    checks = parse_conditions(options["conditions"], specs)
-    result = _evaluated(options, specs)
+    measures = parse_measures(options["measures"])
+    specs = parse_arms(options["arms"] or default_arms(options["vectors"]), options["runs"], options["first_stage_run"])
+    checks = parse_conditions(options["conditions"], specs, measures)
+    result = _evaluated(options, specs, measures)
     if options["as_json"]:
         common.print_json(result)
     else:
@@ -72,38 +87,66 @@ def evaluate(**options: Any) -> None:
         raise click.exceptions.Exit(FAILED)
 
 
-def _evaluated(options: Mapping[str, Any], specs: list[ArmSpec]) -> dict[str, Any]:
+def _evaluated(options: Mapping[str, Any], specs: list[ArmSpec], measures: Sequence[str]) -> dict[str, Any]:
     """The result, written under ``--out``."""
-    from rerank_plugin import wiring
+    from rerank_plugin.wiring import judging
 
-    collection = _collection(options["queries"], options["qrels"], options["dataset"])
+    study = _study(options, specs, measures)
+    out: Path = options["out"]
+    out.mkdir(parents=True, exist_ok=True)  # an unwritable place is known before the work
+    return write(judging.evaluate(study, common.progress), out)
+
+
+def _study(options: Mapping[str, Any], specs: list[ArmSpec], measures: Sequence[str]) -> Study:
+    from rerank_plugin import wiring
+    from rerank_plugin.cli.settings import read_settings
+    from rerank_plugin.evaluation.result import file_checksums
+    from rerank_plugin.wiring.judging import Study
+
+    collection = _collection(options)
     if options["limit"] is not None:
         collection = collection.first(options["limit"])
+    base = read_settings(options["settings"])
     setup = wiring.Setup(
         engine=options["engine"],
         index=options["index"],
-        now=options["now"] or common.present(),
+        now=options["now"] or base.now or common.present(),
         fields=parse_fields(options["fields"]),
-        vectors=options["vectors"],
+        vectors=options["vectors"] or base.vectors,
+        base=base,
     )
-    out: Path = options["out"]
-    out.mkdir(parents=True, exist_ok=True)  # an unwritable place is known before the work
-    return write(wiring.evaluate(setup, collection, specs, seed=options["seed"], progress=common.progress), out)
+    learning = any(spec.kind in {"sum", "lightgbm"} for spec in specs)
+    read = {name: options[name] for name in ("queries", "qrels", "settings", "first_stage_run", "teach")}
+    if options["dataset"] is not None:
+        read |= {"queries": options["dataset"] / "queries.jsonl", "qrels": _split_file(options["dataset"], options)}
+    return Study(
+        setup=setup,
+        collection=collection,
+        specs=specs,
+        measures=measures,
+        gain=options["gain"],
+        seed=options["seed"],
+        teaching=_teaching(options, collection) if learning else None,
+        first_stage=options["first_stage_run"],
+        checksums=file_checksums(read),
+    )
 
 
 def default_arms(vectors: Path | None) -> tuple[str, ...]:
-    """All arms; without vectors only those that need none."""
+    """All arms of ours; without vectors only those that need none."""
     return ("bm25", "rerank") if vectors is None else ("bm25", "dense", "fused", "rerank")
 
 
-def parse_arms(texts: tuple[str, ...]) -> list[ArmSpec]:
-    """Specifications of the arms.
+def parse_arms(texts: Sequence[str], runs: Sequence[str] = (), first_stage: Path | None = None) -> list[ArmSpec]:
+    """Specifications of the arms: those of ``--arm``, ``--run``, and the first-stage run itself.
 
     :raises ConfigError: one cannot be read, or two have the same label.
     """
-    from rerank_plugin.evaluation.arms import ArmSpec
+    from rerank_plugin.evaluation.specs import FIRST_STAGE, ArmSpec, parse_run
 
-    specs = [ArmSpec.parse(text) for text in texts]
+    specs = [ArmSpec.parse(text) for text in texts] + [parse_run(text) for text in runs]
+    if first_stage is not None:
+        specs.append(ArmSpec(kind="run", label=FIRST_STAGE, options={"file": first_stage}))
     labels = [spec.label for spec in specs]
     for label in labels:
         if labels.count(label) > 1:
@@ -111,16 +154,17 @@ def parse_arms(texts: tuple[str, ...]) -> list[ArmSpec]:
     return specs
 
 
-def parse_conditions(texts: tuple[str, ...], specs: list[ArmSpec]) -> list[Condition]:
+def parse_conditions(texts: Sequence[str], specs: Sequence[ArmSpec], measures: Sequence[str]) -> list[Condition]:
     """Conditions, checked against the arms before any work.
 
     :raises ConfigError: one cannot be read or asks for what the result will not hold.
     """
-    from rerank_plugin.evaluation.compare import compared_pairs
-    from rerank_plugin.evaluation.fail_if import Condition
+    from rerank_plugin.evaluation.fail_if import Condition, Known
+    from rerank_plugin.evaluation.specs import compared_pairs
 
     kinds = {spec.label: spec.kind for spec in specs}
-    return [Condition.parse(text, arms=list(kinds), pairs=compared_pairs(kinds)) for text in texts]
+    known = Known(arms=list(kinds), pairs=compared_pairs(kinds), measures=measures)
+    return [Condition.parse(text, known) for text in texts]
 
 
 def parse_fields(text: str) -> tuple[str, ...]:
@@ -134,14 +178,37 @@ def parse_fields(text: str) -> tuple[str, ...]:
     return fields
 
 
-def _collection(queries: Path | None, qrels: Path | None, dataset: Path | None) -> Collection:
+def _collection(options: Mapping[str, Any]) -> Collection:
     from rerank_plugin.evaluation.collection import read_beir, read_collection
 
+    queries, qrels, dataset = options["queries"], options["qrels"], options["dataset"]
     if dataset is not None and queries is None and qrels is None:
-        return read_beir(dataset)
+        return read_beir(dataset, options["split"])
     if dataset is None and queries is not None and qrels is not None:
         return read_collection(queries.resolve().parent.name, queries, qrels)
     raise ConfigError("give either --dataset, or both --queries and --qrels")
+
+
+def _split_file(dataset: Path, options: Mapping[str, Any]) -> Path:
+    return dataset / "qrels" / f"{options['split']}.tsv"
+
+
+def _teaching(options: Mapping[str, Any], collection: Collection) -> Teaching | None:
+    """The queries that rivals learn from; ``None`` where there are none beside those that are judged."""
+    from rerank_plugin.evaluation.collection import one_of
+    from rerank_plugin.evaluation.rivals import read_teaching
+
+    dataset: Path | None = options["dataset"]
+    queries = options["queries"] if dataset is None else one_of(dataset, "queries.jsonl")
+    if options["teach"] is not None:
+        return read_teaching(options["teach"].name, queries, options["teach"], collection)
+    if dataset is None:
+        return None
+    for split in ("dev", "train"):
+        for path in (dataset / "qrels" / f"{split}.tsv", dataset / "qrels" / f"{split}.tsv.gz"):
+            if split != options["split"] and path.is_file():
+                return read_teaching(split, queries, path, collection)
+    return None
 
 
 def write(found: Evaluation, out: Path, *, note: str = "") -> dict[str, Any]:

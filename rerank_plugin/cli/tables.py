@@ -13,9 +13,13 @@ from rich.text import Text
 from rerank_plugin.domain.factors import PRIORS
 from rerank_plugin.evaluation.metrics import MEASURES
 
+#: What fits a terminal; the report and the JSON have all measures.
+_SHOWN = MEASURES[:4]
 #: Letters from an empty to a full cell.
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 BAR_WIDTH = 6
+#: Tests and their headings; the last is the permutation test's, corrected for the number of rows.
+_P_VALUES = (("p_ttest", "p (t)"), ("p_permutation", "p (perm.)"), ("p_permutation_holm", "p (Holm)"))
 #: A narrower terminal gets shorter headings and less space between columns, so that figures are never cut.
 ROOMY_WIDTH = 110
 
@@ -55,14 +59,14 @@ def print_arms(result: Mapping[str, Any], out: Console | None = None) -> None:
         padding=padding(out),
     )
     table.add_column("arm", overflow="ellipsis")
-    for name in (*MEASURES, *times, *(f"{factor[: 5 if roomy else 3]}." for factor in PRIORS), "fallbacks"):
+    for name in (*_SHOWN, *times, *(f"{factor[: 5 if roomy else 3]}." for factor in PRIORS), "fallbacks"):
         table.add_column(name, justify="right", no_wrap=True)
     for label, arm in result["arms"].items():
         factors = arm["factors@10"]
         table.add_row(
             Text(label, no_wrap=True, overflow="ellipsis"),
-            *(f"{arm[measure]:.3f}" for measure in MEASURES),
-            *(f"{arm['latency_ms'][key]:.1f}" for key in ("p50", "p95")),
+            *(f"{arm[measure]:.3f}" for measure in _SHOWN),
+            *("–" if (took := arm["latency_ms"][key]) is None else f"{took:.1f}" for key in ("p50", "p95")),
             *("–" if factors[factor] is None else f"{factors[factor]:.2f}" for factor in PRIORS),
             str(arm["fallbacks"]),
         )
@@ -70,6 +74,8 @@ def print_arms(result: Mapping[str, Any], out: Console | None = None) -> None:
     for label, arm in result["arms"].items():
         for reason, count in arm["reasons"].items():
             out.print(Text(f"{label}: {count} of {result['queries']} searches were not reranked in full: {reason}"))
+        if arm["note"]:
+            out.print(Text(f"{label}: {arm['note']}"))
     for key, told in (
         ("unjudged", "queries have no judgments"),
         ("without_relevant", "judged queries have no relevant document"),
@@ -88,7 +94,8 @@ def print_comparisons(result: Mapping[str, Any], out: Console | None = None) -> 
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=padding(out))
     for name in ("candidate", "baseline"):
         table.add_column(name)
-    for name in ("difference", "95 % interval", "p (t)", "p (perm.)", "win/tie/loss"):
+    tests = _P_VALUES if is_roomy(out) else _P_VALUES[:2]
+    for name in ("difference", "95 % interval", *(told for _, told in tests), "win/tie/loss"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         interval = "–" if row["ci95"] is None else f"{row['ci95'][0]:+.3f} to {row['ci95'][1]:+.3f}"
@@ -96,7 +103,7 @@ def print_comparisons(result: Mapping[str, Any], out: Console | None = None) -> 
             *(Text(row[name], no_wrap=True, overflow="ellipsis") for name in ("candidate", "baseline")),
             f"{row['delta']:+.3f}",
             interval,
-            *("–" if row[key] is None else f"{row[key]:.4f}" for key in ("p_ttest", "p_permutation")),
+            *("–" if row[key] is None else f"{row[key]:.4f}" for key, _ in tests),
             f"{row['wins']}/{row['ties']}/{row['losses']}",
         )
     out.print(table)

@@ -1,22 +1,21 @@
-"""The arms of a comparison: how each one answers a query, and the text form in which a command names them."""
+"""The arms of a comparison: how each one answers a query."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Protocol, cast, get_args
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
 
-from rerank_plugin.config import Dense, Rerank
-from rerank_plugin.domain.factors import Weights
-from rerank_plugin.errors import ConfigError
+from rerank_plugin.client.candidates import features_of
+from rerank_plugin.config import FieldSource
+from rerank_plugin.domain.features import NO_FEATURES, Features
 from rerank_plugin.evaluation.collection import Query
+from rerank_plugin.evaluation.runs import Run, strict_scores
 from rerank_plugin.retrieval.fusion import min_max_sum
 
 #: Documents per query in every run: R@100 needs no more.
 DEPTH = 100
-#: The names of arms, in the order of a report.
-KINDS: tuple[str, ...] = ("bm25", "dense", "fused", "rerank")
 #: BM25 hits that fusion adds up; a document beyond them counts as one that the words did not reach.
 FUSION_DEPTH = 1000
 #: Nearest vectors that fusion adds up: up to this size a whole collection, because the least cosine of the list sets
@@ -42,8 +41,9 @@ class Found:
 
     doc_id: str
     score: float
-    #: The document's ``rerank`` object; empty when the index was never enriched.
-    enriched: Mapping[str, Any] = field(default_factory=dict)
+    features: Features = NO_FEATURES
+    #: What the reranking client said of it (DESIGN 6.1, ``hit["_rerank"]``); empty for arms that do not rerank.
+    said: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,92 +66,65 @@ class Arm(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArmSpec:
-    """An arm as a command names it: ``NAME[:key=value,...]``.
+class FeatureReader:
+    """Where the factors of a document are found: in what the indexer stored, and in the fields of a field map."""
 
-    ``bm25`` and ``dense`` take no keys but ``as``; ``fused`` takes ``depth``; ``rerank`` takes ``window``, ``dense``,
-    ``dense_size``, ``deadline_ms``, ``model`` and ``weights``, in which ``+`` stands for the comma:
-    ``rerank:window=50,weights=authority=1+freshness=0.5``. ``as=LABEL`` names the arm in the report; without it an arm
-    is called what was written.
-    """
+    now: datetime
+    half_life_days: float
+    field_map: Mapping[str, FieldSource] = field(default_factory=dict)
 
-    kind: str
-    label: str
-    #: BM25 hits, for ``fused``.
-    depth: int = FUSION_DEPTH
-    #: Settings that differ from the command's, for ``rerank``.
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    @property
+    def paths(self) -> list[str]:
+        """What is read of ``_source``."""
+        return ["rerank", *dict.fromkeys(each.field for each in self.field_map.values())]
 
-    @classmethod
-    def parse(cls, text: str) -> ArmSpec:
-        """The arm of a text.
-
-        :raises ConfigError: an unknown arm or key, or a value that is not allowed.
-        """
-        kind, _, rest = text.strip().partition(":")
-        if kind not in KINDS:
-            raise ConfigError(f"unknown arm {kind!r}; the arms are {', '.join(KINDS)}, as NAME[:key=value,...]")
-        values: dict[str, Any] = {}
-        for part in filter(None, (piece.strip() for piece in rest.split(","))):
-            key, sign, value = part.partition("=")
-            converters = _KEYS[kind]
-            if not sign or key not in converters:
-                raise ConfigError(
-                    f"arm {text!r}: {kind} takes {', '.join(f'{each}=...' for each in converters)}; got {part!r}"
-                )
-            try:
-                values[key] = converters[key](value.strip())
-            except ValueError as error:
-                raise ConfigError(f"arm {text!r}: {key}={value} is not possible ({error})") from error
-        label = values.pop("as", text.strip())
-        depth = values.pop("depth", FUSION_DEPTH)
-        try:
-            replace(Rerank(vectors=Path()), **values)  # refused now, not after the first arm has run
-        except ConfigError as error:
-            raise ConfigError(f"arm {text!r}: {error}") from error
-        return cls(kind=kind, label=label, depth=depth, settings=values)
-
-    def rerank(self, base: Rerank) -> Rerank:
-        """The command's settings with this arm's own.
-
-        :raises ConfigError: they do not go together.
-        """
-        return replace(base, **self.settings)
+    def read(self, source: Mapping[str, Any]) -> Features:
+        """The features of a document."""
+        return features_of(source, self.field_map, now=self.now, half_life_days=self.half_life_days)
 
 
-def _label(text: str) -> str:
-    if not text or not all(letter.isalnum() or letter in "_-" for letter in text):
-        raise ValueError("a label has letters, digits, _ and -")
-    return text
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """The index that all arms ask."""
 
+    client: SearchClient
+    index: str
+    #: What a word search looks in.
+    fields: tuple[str, ...]
+    reader: FeatureReader
 
-def _depth(text: str) -> int:
-    depth = int(text)
-    if not DEPTH <= depth <= 10_000:
-        raise ValueError(f"from {DEPTH} to 10000")
-    return depth
+    def words(self, query: Query, size: int) -> dict[str, float]:
+        """Ids and scores of a word search, best first."""
+        body = {"query": query_body(query.text, self.fields, drop=query.drop), "size": size, "_source": False}
+        response = self.client.search(index=self.index, body=body)
+        return {str(hit["_id"]): float(hit["_score"]) for hit in response["hits"]["hits"]}
 
+    def found(self, hit: Mapping[str, Any]) -> Found:
+        """A hit of a search."""
+        score = hit.get("_score")
+        return Found(
+            str(hit["_id"]),
+            0.0 if score is None else float(score),
+            self.reader.read(hit.get("_source") or {}),
+            hit.get("_rerank") or {},
+        )
 
-def _dense(text: str) -> Dense:
-    if text not in get_args(Dense):
-        raise ValueError(f"one of {', '.join(get_args(Dense))}")
-    return cast(Dense, text)
+    def sources(self, ids: Sequence[str], paths: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+        """What the engine stores of the documents it has; one deleted meanwhile is absent."""
+        if not ids:
+            return {}
+        body = {"ids": list(ids)}
+        response = self.client.mget(index=self.index, body=body, _source_includes=",".join(paths))
+        return {str(doc["_id"]): doc.get("_source") or {} for doc in response["docs"] if doc.get("found")}
 
-
-_KEYS: dict[str, dict[str, Callable[[str], Any]]] = {
-    "bm25": {"as": _label},
-    "dense": {"as": _label},
-    "fused": {"as": _label, "depth": _depth},
-    "rerank": {
-        "as": _label,
-        "window": int,
-        "dense": _dense,
-        "dense_size": int,
-        "deadline_ms": float,
-        "model": Path,
-        "weights": lambda text: Weights.parse(text.replace("+", ",")),
-    },
-}
+    def fetched(self, scored: Sequence[tuple[str, float]]) -> tuple[Found, ...]:
+        """The documents that the engine has, in the given order; one deleted since it was found is left out."""
+        sources = self.sources([document for document, _ in scored], self.reader.paths)
+        return tuple(
+            Found(document, score, self.reader.read(sources[document]))
+            for document, score in scored
+            if document in sources
+        )
 
 
 def query_body(text: str, fields: Sequence[str], *, drop: frozenset[str] = frozenset()) -> dict[str, Any]:
@@ -168,91 +141,128 @@ def query_body(text: str, fields: Sequence[str], *, drop: frozenset[str] = froze
 class SearchArm:
     """Answers with the hits of one search call: BM25 with a plain client, reranking with the drop-in one."""
 
-    client: SearchClient
-    index: str
-    fields: tuple[str, ...]
+    target: Target
+    #: The candidates to rerank, in place of those that the words find; at most ``most`` of each query.
+    first_stage: Run | None = None
+    most: int = DEPTH
 
     def answer(self, query: Query) -> Answer:
         """The hits in their order."""
-        response = self.client.search(
-            index=self.index,
-            body={
-                "query": query_body(query.text, self.fields, drop=query.drop),
-                "size": DEPTH,
-                "_source": ["rerank"],
-            },
+        body = self._body(query)
+        if body is None:
+            return Answer((), status="skipped", reason="the first-stage run has nothing for this query")
+        response = self.target.client.search(
+            index=self.target.index, body={**body, "size": DEPTH, "_source": self.target.reader.paths}
         )
         said: Mapping[str, Any] = response.get("rerank") or {}
         return Answer(
-            tuple(_found(hit) for hit in response["hits"]["hits"]),
+            tuple(self.target.found(hit) for hit in response["hits"]["hits"]),
             status=str(said.get("status") or ""),
             reason=str(said.get("reason") or _unused_vectors(said)),
             truncated=int(said.get("truncated") or 0),
         )
+
+    def _body(self, query: Query) -> dict[str, Any] | None:
+        if self.first_stage is None:
+            return {"query": query_body(query.text, self.target.fields, drop=query.drop)}
+        given = [each for each in self.first_stage.found.get(query.query_id, ()) if each.doc_id not in query.drop]
+        if not given:
+            return None
+        return {
+            "query": given_query([(each.doc_id, each.score) for each in given[: self.most]]),
+            "rerank": {"query_text": query.text},
+        }
+
+
+def given_query(scored: Sequence[tuple[str, float]]) -> dict[str, Any]:
+    """A query that finds exactly the given documents with the given scores, best first.
+
+    Engines know no score below 0: where there are some, all are raised by the same amount, to at least 1.
+    """
+    scores = strict_scores([score for _, score in scored])
+    raised = 1.0 - scores[-1] if scores and scores[-1] <= 0 else 0.0
+    return {
+        "bool": {
+            "should": [
+                {"constant_score": {"filter": {"ids": {"values": [document]}}, "boost": score + raised}}
+                for (document, _), score in zip(scored, scores, strict=True)
+            ]
+        }
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DenseArm:
     """Answers with the nearest vectors; their documents are fetched from the engine, as an application must."""
 
-    client: SearchClient
-    index: str
+    target: Target
     dense: DenseSearch
 
     def answer(self, query: Query) -> Answer:
         """Nearest documents by cosine."""
         near = self.dense(query.text, DEPTH + len(query.drop))
         kept = [(document, cosine) for document, cosine in near if document not in query.drop][:DEPTH]
-        return Answer(_fetched(self.client, self.index, kept))
+        return Answer(self.target.fetched(kept))
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """What words and vectors say of the same query."""
+
+    #: BM25 scores; what no word reached is 0, so the least score is that of a whole collection.
+    words: Mapping[str, float]
+    #: Cosines; empty without vectors.
+    cosines: Mapping[str, float]
+
+    def fused(self) -> list[tuple[str, float]]:
+        """The ``DEPTH`` best sums of both, each brought to [0, 1]; absent from a list counts as 0."""
+        sums = min_max_sum(self.words, self.cosines)
+        return sorted(sums.items(), key=lambda each: (-each[1], each[0]))[:DEPTH]
+
+
+def both_lists(target: Target, dense: DenseSearch | None, query: Query, depth: int) -> Lists:
+    """Word search and vector search, dropped documents left out.
+
+    :param depth: hits of the word search.
+    """
+    words = target.words(query, depth)
+    near = () if dense is None else dense(query.text, FUSION_VECTORS)
+    cosines = {document: cosine for document, cosine in near if document not in query.drop}
+    return Lists({**dict.fromkeys(cosines, 0.0), **words}, cosines)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FusedArm:
     """Answers with the sum of BM25 and cosine, each brought to [0, 1] per query; absent from a list counts as 0."""
 
-    client: SearchClient
-    index: str
-    fields: tuple[str, ...]
+    target: Target
     dense: DenseSearch
     depth: int = FUSION_DEPTH
 
     def answer(self, query: Query) -> Answer:
         """Best sums over the union of both lists."""
-        response = self.client.search(
-            index=self.index,
-            body={"query": query_body(query.text, self.fields, drop=query.drop), "size": self.depth, "_source": False},
+        return Answer(self.target.fetched(both_lists(self.target, self.dense, query, self.depth).fused()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunArm:
+    """Answers with a saved run; a document that the engine lacks stays in it, with nothing known of its factors."""
+
+    target: Target
+    run: Run
+
+    def answer(self, query: Query) -> Answer:
+        """The run's documents in its order."""
+        kept = [each for each in self.run.found.get(query.query_id, ()) if each.doc_id not in query.drop][:DEPTH]
+        sources = self.target.sources([each.doc_id for each in kept], self.target.reader.paths)
+        return Answer(
+            tuple(
+                Found(each.doc_id, each.score, self.target.reader.read(sources.get(each.doc_id, {}))) for each in kept
+            )
         )
-        words = {str(hit["_id"]): float(hit["_score"]) for hit in response["hits"]["hits"]}
-        near = self.dense(query.text, FUSION_VECTORS)
-        cosines = {document: cosine for document, cosine in near if document not in query.drop}
-        # What no word of the query reached has a BM25 score of 0: so the least score is that of a whole collection.
-        sums = min_max_sum({**dict.fromkeys(cosines, 0.0), **words}, cosines)
-        best = sorted(sums.items(), key=lambda each: (-each[1], each[0]))[:DEPTH]
-        return Answer(_fetched(self.client, self.index, best))
 
 
 def _unused_vectors(said: Mapping[str, Any]) -> str:
     """Why the vector index did nothing: reranking was applied, but an evaluation must not hide half of it missing."""
     told = str(said.get("dense") or "")
     return "" if not told or told.endswith("documents added") else f"vectors were not used: {told}"
-
-
-def _found(hit: Mapping[str, Any]) -> Found:
-    enriched = (hit.get("_source") or {}).get("rerank")
-    score = hit.get("_score")
-    return Found(
-        str(hit["_id"]), 0.0 if score is None else float(score), enriched if isinstance(enriched, Mapping) else {}
-    )
-
-
-def _fetched(client: SearchClient, index: str, scored: Sequence[tuple[str, float]]) -> tuple[Found, ...]:
-    """The documents that the engine has, in the given order; one deleted since the vectors were made is left out."""
-    if not scored:
-        return ()
-    response = client.mget(index=index, body={"ids": [document for document, _ in scored]}, _source_includes="rerank")
-    sources = {str(doc["_id"]): doc.get("_source") or {} for doc in response["docs"] if doc.get("found")}
-    return tuple(
-        _found({"_id": document, "_score": score, "_source": sources[document]})
-        for document, score in scored
-        if document in sources
-    )

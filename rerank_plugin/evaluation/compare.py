@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rerank_plugin.errors import DataError
 from rerank_plugin.evaluation.experiment import ArmResult
-from rerank_plugin.evaluation.metrics import MEASURES
-from rerank_plugin.evaluation.significance import Paired, paired
+from rerank_plugin.evaluation.metrics import COVERAGE
+from rerank_plugin.evaluation.significance import Paired, holm, paired
 
 #: Measure -> arm -> query -> value in [0, 1]: what ``per_query.json`` beside a result holds.
 PerQuery = Mapping[str, Mapping[str, Mapping[str, float]]]
@@ -24,40 +24,43 @@ class Comparison:
     candidate: str
     measure: str
     paired: Paired
+    #: The two p corrected for the number of pairs.
+    p_ttest_holm: float | None = None
+    p_permutation_holm: float | None = None
 
 
 def per_query(arms: Sequence[ArmResult]) -> PerQuery:
     """The arms' values by measure, arm and query."""
-    return {measure: {arm.label: arm.judged.per_query[measure] for arm in arms} for measure in MEASURES}
-
-
-def compared_pairs(kinds: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Which arms are compared, as (baseline, candidate): all arms with the first bm25, rerank with the first fused.
-
-    :param kinds: label -> kind, in the order of the report.
-    """
-    first: dict[str, str] = {}
-    for label, kind in kinds.items():
-        first.setdefault(kind, label)
-    pairs: list[tuple[str, str]] = []
-    if "bm25" in first:
-        pairs += [(first["bm25"], label) for label in kinds if label != first["bm25"]]
-    if "fused" in first:
-        pairs += [(first["fused"], label) for label, kind in kinds.items() if kind == "rerank"]
-    return pairs
+    measures = arms[0].judged.per_query if arms else ()
+    return {measure: {arm.label: arm.judged.per_query[measure] for arm in arms} for measure in measures}
 
 
 def compare(values: PerQuery, pairs: Sequence[tuple[str, str]], *, seed: int) -> list[Comparison]:
-    """Every pair under every measure, over the same queries; each permutation test starts from ``seed``."""
+    """Every pair under every measure but the coverage, over the same queries.
+
+    Each test starts from ``seed``. Holm's correction counts the pairs of one measure: measures of the same runs are
+    views of one thing, and the first of them was named as the one that counts.
+    """
+    by_measure = {
+        measure: [paired(differences(values, *pair, measure), seed=seed) for pair in pairs]
+        for measure in values
+        if measure != COVERAGE
+    }
+    corrected = {
+        measure: (holm([each.p_ttest for each in found]), holm([each.p_permutation for each in found]))
+        for measure, found in by_measure.items()
+    }
     return [
         Comparison(
             baseline=baseline,
             candidate=candidate,
             measure=measure,
-            paired=paired(differences(values, baseline, candidate, measure), seed=seed),
+            paired=found[place],
+            p_ttest_holm=corrected[measure][0][place],
+            p_permutation_holm=corrected[measure][1][place],
         )
-        for baseline, candidate in pairs
-        for measure in MEASURES
+        for place, (baseline, candidate) in enumerate(pairs)
+        for measure, found in by_measure.items()
     ]
 
 

@@ -7,18 +7,27 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 from rerank_plugin.domain.factors import PRIORS
-from rerank_plugin.domain.features import stored_features
 from rerank_plugin.evaluation.arms import Answer, Arm
 from rerank_plugin.evaluation.collection import Collection
-from rerank_plugin.evaluation.metrics import Judged, judge
+from rerank_plugin.evaluation.metrics import MEASURES, Gain, Judged, judge
 from rerank_plugin.evaluation.runs import Run, ScoredDocument
+from rerank_plugin.evaluation.specs import ArmSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: What ``factors@10`` averages: the stored factors, and the age of a document in days.
 MEANS: tuple[str, ...] = (*PRIORS, "age_days")
 FACTOR_CUT = 10
+#: Names of the two in results.
+FACTOR_MEANS, DIVERSITY = f"factors@{FACTOR_CUT}", f"diversity@{FACTOR_CUT}"
+
+#: Document ids -> the cosine of each pair of those that have a vector, (documents, documents).
+Similarities = Callable[[Sequence[str]], "NDArray[np.float32]"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,18 +35,26 @@ class ArmResult:
     """One arm over one collection."""
 
     label: str
+    #: What it is (``specs.KINDS``).
+    kind: str
     run: Run
     judged: Judged
-    #: Wall-clock of each query's search call, in milliseconds, in the order of the queries.
+    #: Wall-clock of each query's search call, in milliseconds, in the order of the queries; empty for a saved run.
     latencies_ms: tuple[float, ...]
     #: Mean over queries of the mean of what is known in the top 10; ``None`` where nothing is known.
     factors: Mapping[str, float | None]
+    #: Mean over queries of 1 - the mean cosine between two of the top 10; ``None`` where no vectors are known.
+    diversity: float | None
     #: How many searches ended with each status of the reranking client; empty for arms that do not rerank.
     statuses: Mapping[str, int]
     #: How often each reason was given for a search that was not reranked in full.
     reasons: Mapping[str, int]
     #: Documents of which the model could not read everything, over all queries.
     truncated: int
+    #: Query -> what the arm found, with features and explanations.
+    answers: Mapping[str, Answer]
+    #: How the arm came about, where that needs saying.
+    note: str = ""
 
     @property
     def fallbacks(self) -> int:
@@ -46,39 +63,43 @@ class ArmResult:
 
 
 def run_arm(
-    label: str,
+    spec: ArmSpec,
     arm: Arm,
     collection: Collection,
     *,
-    now: datetime,
-    half_life_days: float,
+    measures: Sequence[str] = MEASURES,
+    gain: Gain = "linear",
+    similarities: Similarities | None = None,
     on_query: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> ArmResult:
     """Every query of the collection asked once, after one unmeasured call that opens models and caches.
 
-    :param now: the clock of freshness and age.
-    :param half_life_days: of freshness, where a document has no own.
+    :param similarities: of documents, where vectors are known.
     :param on_query: called after each query, for a progress bar.
     :raises RerankError: judging is not possible; errors of the engine's client pass through.
     """
     answers, latencies = _asked(arm, collection, on_query, clock)
     run = Run(
-        label,
+        spec.label,
         {
             query_id: tuple(ScoredDocument(each.doc_id, each.score) for each in answer.found)
             for query_id, answer in answers.items()
         },
     )
     return ArmResult(
-        label=label,
+        label=spec.label,
+        kind=spec.kind,
         run=run,
-        judged=judge(run, collection.qrels),
-        latencies_ms=tuple(latencies),
-        factors=mean_factors(list(answers.values()), now=now, half_life_days=half_life_days),
+        judged=judge(run, collection.qrels, measures=measures, gain=gain),
+        latencies_ms=() if spec.kind == "run" else tuple(latencies),
+        factors=mean_factors(list(answers.values())),
+        diversity=None if similarities is None else mean_diversity(run, similarities),
         statuses=dict(Counter(each.status for each in answers.values() if each.status)),
         reasons=dict(Counter(each.reason for each in answers.values() if each.reason)),
         truncated=sum(each.truncated for each in answers.values()),
+        answers=answers,
+        note=str(getattr(arm, "note", "")),
     )
 
 
@@ -100,19 +121,29 @@ def _asked(
     return answers, latencies
 
 
-def mean_factors(answers: Sequence[Answer], *, now: datetime, half_life_days: float) -> dict[str, float | None]:
+def mean_factors(answers: Sequence[Answer]) -> dict[str, float | None]:
     """Per factor and for the age in days: the mean over queries of the mean over the known values of their top 10."""
     sums: dict[str, list[float]] = {name: [] for name in MEANS}
     for answer in answers:
-        top = [
-            stored_features(each.enriched, now=now, half_life_days=half_life_days) for each in answer.found[:FACTOR_CUT]
-        ]
+        top = [each.features for each in answer.found[:FACTOR_CUT]]
         for name in MEANS:
-            values = [features.age_days if name == "age_days" else features[name] for features in top]
-            known = [value for value in values if value is not None]
+            known = [value for features in top if (value := features[name]) is not None]
             if known:
                 sums[name].append(math.fsum(known) / len(known))
     return {name: math.fsum(values) / len(values) if values else None for name, values in sums.items()}
+
+
+def mean_diversity(run: Run, similarities: Similarities) -> float | None:
+    """The mean over queries of 1 - the mean cosine between two documents of the top 10; ``None`` where no query has
+    two documents with vectors."""
+    means: list[float] = []
+    for query_id in run.found:
+        cosines = similarities(run.ids(query_id)[:FACTOR_CUT])
+        count = len(cosines)
+        if count > 1:
+            off = float(cosines.sum() - cosines.trace())
+            means.append(1.0 - off / (count * (count - 1)))
+    return math.fsum(means) / len(means) if means else None
 
 
 def percentile(values: Sequence[float], share: float) -> float:

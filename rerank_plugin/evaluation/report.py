@@ -59,9 +59,9 @@ def render(evaluation: Evaluation, result: Mapping[str, Any], *, command: str, n
     except ImportError as error:
         raise MissingExtraError("the HTML report", "evaluate") from error
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(share=_share, signed=_signed, p_value=_p_value, days=_days)
+    environment.filters.update(share=_share, signed=_signed, p_value=_p_value, days=_days, ms=_ms)
     template = resources.files("rerank_plugin.evaluation").joinpath("templates", "report.html")
-    pair = _lead_pair(evaluation)
+    pair = evaluation.lead
     moved = [] if pair is None else _moved(evaluation, *pair)
     html: str = environment.from_string(template.read_text(encoding="utf-8")).render(
         result=result,
@@ -105,15 +105,6 @@ def verdict(result: Mapping[str, Any], pair: tuple[str, str] | None) -> str:
         else "a difference that chance alone could explain"
     )
     return f"{means}: {_signed(entry['delta'])} (95 % interval {_signed(low)} to {_signed(high)}), {told}."
-
-
-def _lead_pair(evaluation: Evaluation) -> tuple[str, str] | None:
-    """The comparison a reader came for: the last candidate against the first baseline."""
-    if not evaluation.comparisons:
-        return None
-    baseline = evaluation.comparisons[0].baseline
-    candidates = [each.candidate for each in evaluation.comparisons if each.baseline == baseline]
-    return baseline, candidates[-1]
 
 
 def _moved(evaluation: Evaluation, baseline: str, candidate: str) -> list[_Moved]:
@@ -173,6 +164,10 @@ def _p_value(value: float | None) -> str:
     if value is None:
         return "–"
     return "< .001" if value < 0.001 else f"{value:.3f}"
+
+
+def _ms(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
 
 
 def _days(value: float | None) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -16,12 +17,15 @@ from urllib.parse import urlsplit, urlunsplit
 
 from rerank_plugin.evaluation.collection import Collection
 from rerank_plugin.evaluation.compare import Comparison, PerQuery, per_query
-from rerank_plugin.evaluation.experiment import ArmResult, percentile
-from rerank_plugin.evaluation.metrics import MEASURES
+from rerank_plugin.evaluation.experiment import DIVERSITY, FACTOR_MEANS, ArmResult, percentile
+from rerank_plugin.evaluation.metrics import Gain
 from rerank_plugin.evaluation.runs import write_trec
 
 #: Packages whose version can change a figure.
-_PACKAGES = ("rerank-plugin", "opensearch-py", "numpy", "scipy", "ir-measures", "onnxruntime", "faiss-cpu", "tantivy")
+_PACKAGES = (
+    *("rerank-plugin", "opensearch-py", "numpy", "scipy", "ir-measures", "onnxruntime", "faiss-cpu", "lightgbm"),
+    "tantivy",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +38,15 @@ class Evaluation:
     engine: str
     arms: Sequence[ArmResult]
     comparisons: Sequence[Comparison]
+    #: (baseline, candidate) of the comparison a reader came for; ``None`` where nothing is compared.
+    lead: tuple[str, str] | None = None
+    gain: Gain = "linear"
     seed: int
     now: datetime
     #: What was used, name -> version: packages, the engine, the model.
     versions: Mapping[str, str]
+    #: What was read, name -> SHA-256 or the checksum that is stored with it.
+    checksums: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def per_query(self) -> PerQuery:
@@ -50,7 +59,7 @@ class Evaluation:
             "dataset": self.collection.name,
             "index": self.index,
             "engine": without_password(self.engine),
-            "gain": "linear",
+            "gain": self.gain,
             "queries": len(self.collection.qrels),
             "unjudged": self.collection.unjudged,
             "without_relevant": self.collection.without_relevant,
@@ -59,21 +68,29 @@ class Evaluation:
             "seed": self.seed,
             "now": self.now.astimezone(UTC).isoformat().replace("+00:00", "Z"),
             "versions": dict(self.versions),
+            "checksums": dict(self.checksums),
         }
 
 
 def _arm_json(arm: ArmResult, run: Path) -> dict[str, Any]:
     return {
-        **{measure: arm.judged.mean(measure) for measure in MEASURES},
-        "latency_ms": {f"p{share}": round(percentile(arm.latencies_ms, share / 100), 3) for share in (50, 95, 99)},
-        "factors@10": dict(arm.factors),
+        "kind": arm.kind,
+        **{measure: arm.judged.mean(measure) for measure in arm.judged.per_query},
+        "latency_ms": {f"p{share}": _latency(arm, share) for share in (50, 95, 99)},
+        FACTOR_MEANS: dict(arm.factors),
+        DIVERSITY: arm.diversity,
         "fallbacks": arm.fallbacks,
         "truncated": arm.truncated,
         "missing": arm.judged.missing,
         "statuses": dict(arm.statuses),
         "reasons": dict(arm.reasons),
+        "note": arm.note,
         "run": str(run),
     }
+
+
+def _latency(arm: ArmResult, share: int) -> float | None:
+    return round(percentile(arm.latencies_ms, share / 100), 3) if arm.latencies_ms else None
 
 
 def _comparison_json(comparison: Comparison) -> dict[str, Any]:
@@ -84,8 +101,11 @@ def _comparison_json(comparison: Comparison) -> dict[str, Any]:
         "measure": comparison.measure,
         "delta": found.delta,
         "ci95": None if found.ci95 is None else list(found.ci95),
+        "ci95_bootstrap": None if found.ci95_bootstrap is None else list(found.ci95_bootstrap),
         "p_ttest": found.p_ttest,
+        "p_ttest_holm": comparison.p_ttest_holm,
         "p_permutation": found.p_permutation,
+        "p_permutation_holm": comparison.p_permutation_holm,
         "wins": found.wins,
         "ties": found.ties,
         "losses": found.losses,
@@ -124,6 +144,17 @@ def without_password(url: str) -> str:
     if "@" not in parts.netloc:
         return url
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def file_checksums(paths: Mapping[str, Path | None]) -> dict[str, str]:
+    """SHA-256 of each file that is given, by name; one that exists only as ``.gz`` counts as that."""
+    found: dict[str, str] = {}
+    for name, path in paths.items():
+        for each in () if path is None else (path, path.with_name(f"{path.name}.gz")):
+            if each.is_file():
+                found[name] = hashlib.sha256(each.read_bytes()).hexdigest()
+                break
+    return found
 
 
 def package_versions() -> dict[str, str]:

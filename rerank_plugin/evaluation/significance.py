@@ -20,6 +20,8 @@ class Paired:
     delta: float
     #: 95 % interval of the mean difference by Student's t; ``None`` with fewer than two queries.
     ci95: tuple[float, float] | None
+    #: 95 % BCa bootstrap interval over queries; ``None`` with fewer than two queries.
+    ci95_bootstrap: tuple[float, float] | None
     #: Two-sided paired t-test; ``None`` with fewer than two queries.
     p_ttest: float | None
     #: Two-sided sign-flip permutation test: exact where 2^n is within the resamples, else
@@ -45,12 +47,48 @@ def paired(differences: Sequence[float], *, seed: int, resamples: int = 9999) ->
     return Paired(
         delta=mean,
         ci95=None if count < 2 else (low, high),
+        ci95_bootstrap=None if count < 2 else _bootstrap(settled, mean, seed=seed, resamples=resamples),
         p_ttest=None if count < 2 else p_ttest,
         p_permutation=None if count < 2 else _sign_flip(settled, seed=seed, resamples=resamples),
         wins=sum(each > 0 for each in settled),
         ties=sum(each == 0 for each in settled),
         losses=sum(each < 0 for each in settled),
     )
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Each p corrected for all of them (Holm 1979), so that the chance of any false finding stays below the level.
+
+    A p that is not known stays so, and does not count among the tests.
+    """
+    known = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    corrected: list[float | None] = [None] * len(p_values)
+    highest = 0.0
+    for done, (p, place) in enumerate(known):
+        highest = max(highest, min((len(known) - done) * p, 1.0))
+        corrected[place] = highest
+    return corrected
+
+
+def _bootstrap(values: list[float], mean: float, *, seed: int, resamples: int) -> tuple[float, float]:
+    """Efron's bias-corrected and accelerated interval of the mean; a point where nothing varies."""
+    if max(values) - min(values) <= TIE:
+        return mean, mean
+    try:
+        import numpy as np
+        from scipy import stats
+    except ImportError as error:
+        raise MissingExtraError("an interval of a difference", "evaluate") from error
+    found = stats.bootstrap(
+        (np.asarray(values),),
+        np.mean,
+        method="BCa",
+        n_resamples=resamples,
+        batch=1000,
+        vectorized=True,
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(found.low), float(found.high)
 
 
 def _student(values: list[float], mean: float) -> tuple[float, float, float]:

@@ -119,6 +119,17 @@ class VectorIndex:
         cosines = iter([_cosine(value) for value in rows @ query[0]])
         return [next(cosines) if doc_id in self._positions else None for doc_id in doc_ids]
 
+    def among(self, doc_ids: Sequence[str]) -> NDArray[np.float32]:
+        """The cosine of each pair of those documents that have a vector, in the order given, (known, known)."""
+        import numpy as np
+
+        known = [self._positions[doc_id] for doc_id in doc_ids if doc_id in self._positions]
+        if not known:
+            return np.zeros((0, 0), dtype=np.float32)
+        rows = self._index.reconstruct_batch(np.array(known, dtype=np.int64))
+        cosines: NDArray[np.float32] = rows @ rows.T
+        return cosines
+
     def _query(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
         import numpy as np
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rerank_plugin.config import Rerank
-from rerank_plugin.errors import ConfigError, DataError, VectorIndexError
+from rerank_plugin.errors import DataError, VectorIndexError
 
 if TYPE_CHECKING:
     from rerank_plugin.domain.factors import Weights
     from rerank_plugin.domain.index_meta import IndexMeta
-    from rerank_plugin.evaluation.arms import Arm, ArmSpec, DenseSearch
     from rerank_plugin.evaluation.collection import Collection
-    from rerank_plugin.evaluation.result import Evaluation
     from rerank_plugin.models.folder import ModelFolder
     from rerank_plugin.ranking.types import RankRequest
     from rerank_plugin.training.calibrate import Window
@@ -41,6 +39,8 @@ class Setup:
     fields: tuple[str, ...] = ("content",)
     #: Folder of the vector index; ``None`` leaves out everything dense.
     vectors: Path | None = None
+    #: Settings of the reranking client that the rest builds on.
+    base: Rerank = field(default_factory=Rerank)
 
     def settings(
         self, *, weights: Weights | None = None, window: int | None = None, model: Path | None = None
@@ -49,12 +49,13 @@ class Setup:
 
         :raises ConfigError: the window is out of range.
         """
-        settings = Rerank(
+        settings = replace(
+            self.base,
             now=self.now,
-            weights=weights,
-            model=model,
+            weights=self.base.weights if weights is None else weights,
+            model=self.base.model if model is None else model,
             vectors=self.vectors,
-            dense="reorder" if self.vectors is None else "extend",
+            dense=self.base.dense if self.vectors is None or self.base.dense == "off" else "extend",
         )
         return settings if window is None else replace(settings, window=window)
 
@@ -87,32 +88,6 @@ def model_folder(settings: Rerank) -> ModelFolder:
     from rerank_plugin.models.folder import ModelFolder, default_model_folder
 
     return ModelFolder.open(settings.with_environment().model or default_model_folder())
-
-
-def open_dense(setup: Setup, meta: IndexMeta | None, folder: ModelFolder) -> DenseSearch:
-    """Search by meaning: query text and how many -> ids with cosines.
-
-    :param folder: its model encodes, or the shipped trunk if it is a cross-encoder.
-    :raises VectorIndexError: the folder is broken, or belongs to another index or model.
-    """
-    from rerank_plugin.models.load import open_encoder
-    from rerank_plugin.models.types import encoded_query
-    from rerank_plugin.retrieval.dense import VectorIndex
-
-    if setup.vectors is None:
-        raise ConfigError("the arms dense and fused need --vectors, the folder that rerank-index load wrote")
-    vectors = VectorIndex.open(setup.vectors, None if meta is None else meta.vectors)
-    encoder = open_encoder(folder)
-    if vectors.model != encoder.name:
-        raise VectorIndexError(
-            f"{setup.vectors} was made by the model {vectors.model}, the one here is {encoder.name}: "
-            "vectors of two models cannot be compared; load again, or use the other model"
-        )
-
-    def search(text: str, k: int) -> Sequence[tuple[str, float]]:
-        return vectors.search(encoded_query(encoder, text), k)
-
-    return search
 
 
 def index_meta(client: Any, index: str) -> IndexMeta | None:
@@ -178,73 +153,6 @@ def require_fields(client: Any, setup: Setup) -> None:
             f"the index {setup.index} has no field {', '.join(sorted(wanted))}; "
             f"it has {', '.join(sorted(known - {'rerank'}))}: choose with --fields"
         )
-
-
-def evaluate(
-    setup: Setup, collection: Collection, specs: Sequence[ArmSpec], *, seed: int, progress: Progress
-) -> Evaluation:
-    """Every arm over the collection, judged and compared.
-
-    :param seed: of the permutation tests.
-    :raises RerankError: an arm cannot be opened or judged; errors of the engine's client pass through.
-    """
-    from rerank_plugin.evaluation.compare import compare, compared_pairs, per_query
-    from rerank_plugin.evaluation.experiment import run_arm
-    from rerank_plugin.evaluation.result import Evaluation, package_versions
-
-    require_vectors(setup)
-    client = open_engine(setup.engine)
-    require_fields(client, setup)
-    meta = index_meta(client, setup.index)
-    folder = model_folder(setup.settings()) if any(spec.kind != "bm25" for spec in specs) else None
-    arms = zip(specs, build_arms(setup, specs, client, meta, folder), strict=True)
-    half_life_days = DEFAULT_HALF_LIFE_DAYS if meta is None else meta.half_life_days
-    results = []
-    for spec, arm in arms:
-        with progress(spec.label, len(collection.queries)) as step:
-            results.append(
-                run_arm(spec.label, arm, collection, now=setup.now, half_life_days=half_life_days, on_query=step)
-            )
-    pairs = compared_pairs({spec.label: spec.kind for spec in specs})
-    return Evaluation(
-        collection=collection,
-        index=setup.index,
-        engine=setup.engine,
-        arms=results,
-        comparisons=compare(per_query(results), pairs, seed=seed),
-        seed=seed,
-        now=setup.now,
-        versions={
-            **package_versions(),
-            "engine": engine_version(client),
-            **({} if folder is None else {"model": folder.name}),
-        },
-    )
-
-
-def build_arms(
-    setup: Setup, specs: Sequence[ArmSpec], client: Any, meta: IndexMeta | None, folder: ModelFolder | None
-) -> list[Arm]:
-    """The arms of the specifications, in their order.
-
-    :param folder: encodes the queries of dense arms; ``None`` where no arm needs a model.
-    :raises RerankError: one needs vectors and there are none, or its settings do not go together.
-    """
-    from rerank_plugin.evaluation.arms import DenseArm, FusedArm, SearchArm
-
-    index, fields = setup.index, setup.fields
-    by_meaning = any(spec.kind in {"dense", "fused"} for spec in specs)
-    dense = open_dense(setup, meta, folder) if by_meaning and folder is not None else None
-    arms: list[Arm] = []
-    for spec in specs:
-        if spec.kind == "dense" and dense is not None:
-            arms.append(DenseArm(client=client, index=index, dense=dense))
-        elif spec.kind == "fused" and dense is not None:
-            arms.append(FusedArm(client=client, index=index, fields=fields, dense=dense, depth=spec.depth))
-        else:
-            searcher = client if spec.kind == "bm25" else open_reranking(setup.engine, spec.rerank(setup.settings()))
-            arms.append(SearchArm(client=searcher, index=index, fields=fields))
-    return arms
 
 
 def engine_version(client: Any) -> str:

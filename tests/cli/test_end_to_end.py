@@ -222,7 +222,7 @@ def test_a_condition_that_holds_is_exit_3_and_the_result_is_still_written(out, d
         (["--fail-if", "rerank.nDCG < 1"], "is none of ARM.MEASURE"),
         (["--arm", "bm52"], "unknown arm"),
         (["--arm", "rerank", "--arm", "rerank"], "two arms are called 'rerank'"),
-        (["--arm", "dense"], "need --vectors"),
+        (["--arm", "dense"], "needs --vectors"),
         (["--arm", "rerank:dense=extend"], "dense='extend' needs vectors"),
         (["--queries", "q.jsonl"], "give either --dataset"),
         (["--index", "none"], "no such index"),

@@ -19,6 +19,7 @@ ARM: dict[str, Any] = {
     "factors@10": dict.fromkeys(PRIORS, 0.4321),
     "fallbacks": 12,
     "reasons": {},
+    "note": "",
 }
 ROW: dict[str, Any] = {
     "measure": "nDCG@10",
@@ -28,6 +29,7 @@ ROW: dict[str, Any] = {
     "ci95": [-0.0051, 0.0247],
     "p_ttest": 0.1911,
     "p_permutation": 0.1902,
+    "p_permutation_holm": 0.3804,
     "wins": 116,
     "ties": 114,
     "losses": 110,
@@ -55,5 +57,6 @@ def test_figures_are_whole_and_each_arm_is_a_line(width):
     figures = ["0.533", "0.777", "0.387", "0.978", "118.3", "232.6", *["0.43"] * 4, "12"]
     assert lines[3].split() == ["bm25", *figures]
     assert lines[4].split()[-len(figures) :] == figures
-    compared = ["rerank", "fused", "+0.010", "-0.005", "to", "+0.025", "0.1911", "0.1902", "116/114/110"]
+    corrected = ["0.3804"] if width >= 110 else []
+    compared = ["rerank", "fused", "+0.010", "-0.005", "to", "+0.025", "0.1911", "0.1902", *corrected, "116/114/110"]
     assert lines[-1].split() == compared

@@ -1,14 +1,23 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
-import pytest
-
-from rerank_plugin.config import Rerank
-from rerank_plugin.domain.factors import Weights
-from rerank_plugin.errors import ConfigError
-from rerank_plugin.evaluation.arms import ArmSpec, DenseArm, FusedArm, SearchArm, query_body
+from rerank_plugin.config import FieldSource
+from rerank_plugin.evaluation.arms import (
+    DenseArm,
+    FeatureReader,
+    FusedArm,
+    RunArm,
+    SearchArm,
+    Target,
+    given_query,
+    query_body,
+)
 from rerank_plugin.evaluation.collection import Query
+from rerank_plugin.evaluation.runs import Run, ScoredDocument
+
+READER = FeatureReader(now=datetime(2020, 1, 11, tzinfo=UTC), half_life_days=10)
 
 
 class Documents:
@@ -39,40 +48,8 @@ def near(*pairs: tuple[str, float]):
     return lambda text, k: list(pairs)[:k]
 
 
-def test_an_arm_is_its_name_or_a_name_with_settings():
-    assert ArmSpec.parse("bm25") == ArmSpec(kind="bm25", label="bm25")
-    assert ArmSpec.parse("fused:depth=500").depth == 500
-    spec = ArmSpec.parse("rerank:window=50,weights=authority=1+freshness=0.5")
-    assert spec.label == "rerank:window=50,weights=authority=1+freshness=0.5"
-    settings = spec.rerank(Rerank(window=100, half_life_days=9))
-    assert settings == Rerank(window=50, half_life_days=9, weights=Weights(authority=1, freshness=0.5))
-
-
-def test_an_arm_may_be_given_a_label():
-    assert ArmSpec.parse("rerank:as=fresh,weights=freshness=1").label == "fresh"
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("bm52", "unknown arm 'bm52'; the arms are bm25, dense, fused, rerank"),
-        ("", "unknown arm ''"),
-        ("bm25:window=5", "bm25 takes as="),
-        ("rerank:window", "got 'window'"),
-        ("rerank:window=ten", "window=ten is not possible"),
-        ("rerank:window=0", "window must be a whole number from 1"),
-        ("rerank:weights=beauty=1", "unknown factor 'beauty'"),
-        ("rerank:weights=authority=3+freshness=3", "sum to at most 4"),
-        ("rerank:dense=maybe", "one of off, reorder, extend"),
-        ("rerank:deadline_ms=-1", "deadline_ms must be above 0"),
-        ("fused:depth=5", "from 100 to 10000"),
-        ("rerank:as=my arm", "letters, digits"),
-    ],
-)
-def test_what_cannot_be_an_arm_is_refused_before_any_work(text, told):
-    with pytest.raises(ConfigError) as caught:
-        ArmSpec.parse(text)
-    assert told in str(caught.value)
+def target(client: Documents) -> Target:
+    return Target(client=client, index="i", fields=("content",), reader=READER)
 
 
 def test_one_field_is_a_match_several_a_multi_match_and_dropped_documents_stay_out():
@@ -85,10 +62,10 @@ def test_one_field_is_a_match_several_a_multi_match_and_dropped_documents_stay_o
 
 def test_a_search_arm_answers_with_hits_and_what_the_client_said():
     client = Documents({"a": 2.0, "b": 1.0}, said={"status": "fallback", "reason": "no model", "truncated": 3})
-    answer = SearchArm(client=client, index="i", fields=("content",)).answer(Query("q", "words"))
-    assert [(each.doc_id, each.score, each.enriched) for each in answer.found] == [
-        ("a", 2.0, {"authority": 0.5}),
-        ("b", 1.0, {"authority": 0.5}),
+    answer = SearchArm(target=target(client)).answer(Query("q", "words"))
+    assert [(each.doc_id, each.score, each.features.authority) for each in answer.found] == [
+        ("a", 2.0, 0.5),
+        ("b", 1.0, 0.5),
     ]
     assert (answer.status, answer.reason, answer.truncated) == ("fallback", "no model", 3)
     assert client.bodies == [{"query": {"match": {"content": "words"}}, "size": 100, "_source": ["rerank"]}]
@@ -100,31 +77,71 @@ def test_vectors_that_were_not_used_are_a_reason_and_added_documents_are_none():
         ("3 documents added", ""),
     ):
         client = Documents({"a": 2.0}, said={"status": "applied", "reason": None, "dense": dense})
-        answer = SearchArm(client=client, index="i", fields=("content",)).answer(Query("q", "words"))
+        answer = SearchArm(target=target(client)).answer(Query("q", "words"))
         assert (answer.status, answer.reason) == ("applied", reason)
 
 
 def test_a_plain_client_says_nothing():
-    assert SearchArm(client=Documents({}), index="i", fields=("content",)).answer(Query("q", "x")).status == ""
+    assert SearchArm(target=target(Documents({}))).answer(Query("q", "x")).status == ""
 
 
 def test_a_dense_arm_leaves_out_dropped_and_deleted_documents():
     dense = near(("own", 1.0), ("gone", 0.9), ("b", 0.5))
-    answer = DenseArm(client=Documents({}), index="i", dense=dense).answer(Query("q", "x", frozenset({"own"})))
-    assert [(each.doc_id, each.score, each.enriched) for each in answer.found] == [("b", 0.5, {"authority": 0.25})]
+    answer = DenseArm(target=target(Documents({})), dense=dense).answer(Query("q", "x", frozenset({"own"})))
+    assert [(each.doc_id, each.score, each.features.authority) for each in answer.found] == [("b", 0.5, 0.25)]
 
 
 def test_a_dense_arm_that_finds_nothing_asks_for_nothing():
-    assert DenseArm(client=Documents({}), index="i", dense=near()).answer(Query("q", "x")).found == ()
+    assert DenseArm(target=target(Documents({})), dense=near()).answer(Query("q", "x")).found == ()
 
 
 def test_fusion_by_hand():
     # words: over the whole collection the least is 0, so a = 4/4, b = 1/4; cosines .9 and .1 span 1 and 0, c = .5
     arm = FusedArm(
-        client=Documents({"a": 4.0, "b": 1.0}),
-        index="i",
-        fields=("content",),
+        target=target(Documents({"a": 4.0, "b": 1.0})),
         dense=near(("b", 0.9), ("c", 0.5), ("d", 0.1)),
     )
     answer = arm.answer(Query("q", "x"))
     assert [(each.doc_id, each.score) for each in answer.found] == [("b", 1.25), ("a", 1.0), ("c", 0.5), ("d", 0.0)]
+
+
+def test_given_candidates_are_found_with_their_scores_best_first():
+    clauses = given_query([("a", 2.5), ("b", 2.5), ("c", 0.5)])["bool"]["should"]
+    assert [each["constant_score"]["filter"] for each in clauses] == [{"ids": {"values": [each]}} for each in "abc"]
+    boosts = [each["constant_score"]["boost"] for each in clauses]
+    assert boosts[0] == 2.5
+    assert boosts == sorted(set(boosts), reverse=True)
+
+
+def test_scores_below_zero_are_raised_all_by_the_same():
+    clauses = given_query([("a", -1.0), ("b", -3.0)])["bool"]["should"]
+    assert [each["constant_score"]["boost"] for each in clauses] == [3.0, 1.0]
+
+
+def test_a_first_stage_run_is_what_is_searched():
+    run = Run("given", {"q": (ScoredDocument("own", 9.0), ScoredDocument("a", 2.0), ScoredDocument("b", 1.0))})
+    client = Documents({"b": 2.0})
+    arm = SearchArm(target=target(client), first_stage=run, most=1)
+    assert arm.answer(Query("q", "words", frozenset({"own"}))).found[0].doc_id == "b"
+    [body] = client.bodies
+    assert body["query"] == given_query([("a", 2.0)])
+    assert body["rerank"] == {"query_text": "words"}
+    unknown = arm.answer(Query("q2", "words"))
+    assert (unknown.found, unknown.status, len(client.bodies)) == ((), "skipped", 1)
+
+
+def test_a_saved_run_keeps_its_order_and_documents_that_the_engine_lacks():
+    run = Run("given", {"q": (ScoredDocument("b", 2.0), ScoredDocument("gone", 1.0), ScoredDocument("own", 0.5))})
+    found = RunArm(target=target(Documents({})), run=run).answer(Query("q", "x", frozenset({"own"}))).found
+    assert [(each.doc_id, each.features.authority) for each in found] == [("b", 0.25), ("gone", None)]
+
+
+def test_a_field_map_is_read_where_nothing_was_enriched():
+    reader = FeatureReader(
+        now=READER.now,
+        half_life_days=10,
+        field_map={"published_at": FieldSource(field="created", scale="date"), "authority": FieldSource(field="t")},
+    )
+    assert reader.paths == ["rerank", "created", "t"]
+    features = reader.read({"created": "2020-01-01", "t": 0.75})
+    assert (features.authority, features.freshness, features.age_days) == (0.75, 0.5, 10.0)

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
+import numpy as np
 import pytest
 
+from rerank_plugin.domain.features import Features
 from rerank_plugin.evaluation.arms import Answer, Found
 from rerank_plugin.evaluation.collection import Collection, Query
-from rerank_plugin.evaluation.experiment import mean_factors, percentile, run_arm
+from rerank_plugin.evaluation.experiment import mean_diversity, mean_factors, percentile, run_arm
+from rerank_plugin.evaluation.runs import Run, ScoredDocument
+from rerank_plugin.evaluation.specs import ArmSpec
 
-NOW = datetime(2020, 1, 11, tzinfo=UTC)
 COLLECTION = Collection(
     name="small",
     queries=(Query("q1", "one"), Query("q2", "two"), Query("q3", "three")),
@@ -42,11 +43,9 @@ def test_every_query_is_asked_once_after_one_call_that_is_not_measured():
     )
     steps: list[int] = []
     result = run_arm(
-        "rerank",
+        ArmSpec.parse("rerank"),
         arm,
         COLLECTION,
-        now=NOW,
-        half_life_days=10,
         on_query=lambda: steps.append(1),
         clock=lambda: next(ticks),
     )
@@ -60,15 +59,19 @@ def test_every_query_is_asked_once_after_one_call_that_is_not_measured():
 
 
 def test_mean_factors_by_hand():
-    old, new = {"published_at": "2020-01-01", "authority": 0.2}, {"published_at": "2020-01-11", "authority": 0.6}
+    old, new = Features(freshness=0.5, age_days=10, authority=0.2), Features(freshness=1, age_days=0, authority=0.6)
     answers = [
-        Answer((Found("a", 1, old), Found("b", 1, new), Found("c", 1, {}))),  # unknown does not count as 0
+        Answer((Found("a", 1, old), Found("b", 1, new), Found("c", 1))),  # unknown does not count as 0
         Answer(
-            (Found("b", 1, new), *(Found(str(each), 1, {"authority": 0.0}) for each in range(9)), Found("a", 1, old))
+            (
+                Found("b", 1, new),
+                *(Found(str(each), 1, Features(authority=0.0)) for each in range(9)),
+                Found("a", 1, old),
+            )
         ),
         Answer(()),
     ]
-    means = mean_factors(answers, now=NOW, half_life_days=10)
+    means = mean_factors(answers)
     assert means["authority"] == pytest.approx((0.4 + 0.06) / 2)  # the eleventh is not looked at
     assert means["age_days"] == pytest.approx((5 + 0) / 2)
     assert means["freshness"] == pytest.approx(((0.5 + 1) / 2 + 1) / 2)
@@ -80,3 +83,23 @@ def test_percentiles_by_hand():
     assert percentile([1.0, 2.0, 3.0], 1.0) == 3.0
     assert percentile([7.0], 0.99) == 7.0
     assert percentile([], 0.5) == 0.0
+
+
+def test_diversity_by_hand():
+    vectors = {"a": [1.0, 0.0], "b": [1.0, 0.0], "c": [0.0, 1.0]}
+
+    def among(ids):
+        rows = np.array([vectors[each] for each in ids if each in vectors], dtype=np.float32).reshape(-1, 2)
+        return rows @ rows.T
+
+    def run(**lists):
+        return Run("r", {query: tuple(ScoredDocument(each, 1.0) for each in ids) for query, ids in lists.items()})
+
+    # cosines of the pairs: ab 1, ac 0, bc 0: mean 1/3; the second query's pair is the same document twice over
+    assert mean_diversity(run(q1=["a", "b", "c", "unknown"], q2=["a", "b"]), among) == pytest.approx((2 / 3 + 0) / 2)
+    assert mean_diversity(run(q1=["a"], q2=[]), among) is None
+
+
+def test_a_saved_run_has_no_latency():
+    arm = Scripted(**{query.query_id: Answer(()) for query in COLLECTION.queries})
+    assert run_arm(ArmSpec.parse("run:file=x"), arm, COLLECTION).latencies_ms == ()

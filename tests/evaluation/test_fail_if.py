@@ -5,15 +5,20 @@ from typing import Any
 import pytest
 
 from rerank_plugin.errors import ConfigError, DataError
-from rerank_plugin.evaluation.fail_if import Condition
+from rerank_plugin.evaluation.fail_if import Condition, Known
 
 ARMS = ["bm25", "rerank:weights=authority=0.5"]
 PAIRS = [("bm25", "rerank:weights=authority=0.5"), ("bm25", "rerank")]
 RESULT: dict[str, Any] = {
     "queries": 3,
     "arms": {
-        "bm25": {"nDCG@10": 0.5, "latency_ms": {"p95": 20.0}, "fallbacks": 0},
-        "rerank:weights=authority=0.5": {"nDCG@10": 0.6, "latency_ms": {"p95": 90.0}, "fallbacks": 2},
+        "bm25": {"nDCG@10": 0.5, "latency_ms": {"p95": 20.0}, "fallbacks": 0, "factors@10": {"authority": None}},
+        "rerank:weights=authority=0.5": {
+            "nDCG@10": 0.6,
+            "latency_ms": {"p95": 90.0},
+            "fallbacks": 2,
+            "diversity@10": 0.7,
+        },
     },
     "comparisons": [
         {
@@ -33,7 +38,7 @@ RESULT: dict[str, Any] = {
 
 
 def parse(text: str) -> Condition:
-    return Condition.parse(text, arms=ARMS, pairs=PAIRS)
+    return Condition.parse(text, Known(arms=ARMS, pairs=PAIRS))
 
 
 @pytest.mark.parametrize(
@@ -45,6 +50,7 @@ def parse(text: str) -> Condition:
         ("bm25.nDCG@10 > 5e-1", False),
         ("rerank:weights=authority=0.5.p95 > 80", True),
         ("rerank:weights=authority=0.5.fallbacks > 0", True),
+        ("rerank:weights=authority=0.5.diversity@10 < 0.8", True),
         ("delta(rerank, bm25, AP) <= 0.02", True),
         ("ci_low(rerank,bm25,AP) < 0", True),
         ("ci_high(rerank, bm25, AP) < 0", False),
@@ -82,5 +88,14 @@ def test_what_is_no_condition_is_refused_before_any_work(text, told):
 
 def test_a_condition_on_an_interval_that_does_not_exist_is_an_error_and_not_a_pass():
     single = {**RESULT, "queries": 1, "comparisons": [{**RESULT["comparisons"][0], "ci95": None}]}
-    with pytest.raises(DataError, match="cannot be checked on 1 query"):
+    with pytest.raises(DataError, match="cannot be checked: the result has no such value over 1"):
         parse("ci_low(rerank, bm25, AP) < 0").holds(single)
+    with pytest.raises(DataError, match="a factor needs features"):
+        parse("bm25.authority > 0.1").holds(RESULT)
+
+
+def test_a_measure_that_was_asked_for_can_be_a_condition():
+    known = Known(arms=ARMS, pairs=PAIRS, measures=["nDCG@10", "P@5"])
+    assert Condition.parse("bm25.P@5 < 1", known).text == "bm25.P@5 < 1"
+    with pytest.raises(ConfigError):
+        Condition.parse("bm25.AP < 1", known)

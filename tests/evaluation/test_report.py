@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from rerank_plugin.domain.features import Features
 from rerank_plugin.evaluation.arms import Answer, Found
 from rerank_plugin.evaluation.collection import Collection, Query
-from rerank_plugin.evaluation.compare import compare, compared_pairs, per_query, read_per_query
+from rerank_plugin.evaluation.compare import compare, per_query, read_per_query
 from rerank_plugin.evaluation.experiment import run_arm
 from rerank_plugin.evaluation.report import render, verdict
 from rerank_plugin.evaluation.result import Evaluation, run_path, without_password, write_result
 from rerank_plugin.evaluation.runs import read_trec
+from rerank_plugin.evaluation.specs import ArmSpec, compared_pairs, lead_pair
 
 NOW = datetime(2020, 1, 11, tzinfo=UTC)
 HOSTILE = "<script>alert('x')</script> \u202eright to left"
@@ -24,7 +26,7 @@ class Fixed:
     """Every query gets the same documents."""
 
     def __init__(self, *ids: str, status: str = "", reason: str = "") -> None:
-        found = tuple(Found(each, 1.0, {"authority": 0.5, "published_at": "2020-01-01"}) for each in ids)
+        found = tuple(Found(each, 1.0, Features(authority=0.5, freshness=0.5, age_days=10)) for each in ids)
         self.given = Answer(found, status=status, reason=reason)
 
     def answer(self, query: Query) -> Answer:
@@ -41,14 +43,15 @@ def evaluation(queries: int = 3) -> Evaluation:
         without_relevant=1,
     )
     arms = {"bm25": Fixed("a", "b"), "rerank": Fixed("b", "a", status="fallback", reason="no <model>")}
-    results = [run_arm(label, arm, collection, now=NOW, half_life_days=10) for label, arm in arms.items()]
-    pairs = compared_pairs({label: label for label in arms})
+    results = [run_arm(ArmSpec.parse(label), arm, collection) for label, arm in arms.items()]
+    kinds = {label: label for label in arms}
     return Evaluation(
         collection=collection,
         index="i",
         engine="https://user:secret@host:9200/x",
         arms=results,
-        comparisons=compare(per_query(results), pairs, seed=5),
+        comparisons=compare(per_query(results), compared_pairs(kinds), seed=5),
+        lead=lead_pair(kinds),
         seed=5,
         now=NOW,
         versions={"python": "3.11"},
@@ -79,7 +82,7 @@ def test_the_result_has_the_documented_shape(tmp_path):
         "age_days": 10.0,
     }
     assert (arm["fallbacks"], arm["truncated"], arm["missing"]) == (3, 0, 0)
-    assert [row["measure"] for row in result["comparisons"]] == ["nDCG@10", "RR@10", "AP", "R@100"]
+    assert [row["measure"] for row in result["comparisons"]] == ["nDCG@10", "RR@10", "AP", "R@100", "P@10"]
     row = result["comparisons"][1]
     assert (row["baseline"], row["candidate"], row["wins"], row["ties"], row["losses"]) == ("bm25", "rerank", 2, 0, 1)
     assert row["delta"] == pytest.approx(0.5 / 3)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank_plugin.evaluation.significance import paired
+from rerank_plugin.evaluation.significance import holm, paired
 
 
 def test_values_by_hand():
@@ -64,3 +64,33 @@ def test_turning_all_signs_mirrors_the_result(values):
     assert there.p_ttest == pytest.approx(back.p_ttest)
     assert (there.wins, there.losses) == (back.losses, back.wins)
     assert there.ci95[0] - 1e-9 <= there.delta <= there.ci95[1] + 1e-9
+
+
+def test_holm_by_hand():
+    # sorted .01 .02 .03 .04: times 4, 3, 2, 1, never falling
+    assert holm([0.02, 0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.06, 0.04, 0.06])
+    assert holm([0.5, None, 0.9]) == [1.0, None, 1.0]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_never_lowers_a_p_and_keeps_their_order(values):
+    corrected = holm(values)
+    assert all(after >= before for before, after in zip(values, corrected, strict=True) if after is not None)
+    assert all(each is not None and each <= 1 for each in corrected)
+    order = sorted(range(len(values)), key=lambda place: values[place])
+    assert [corrected[place] for place in order] == sorted(each for each in corrected if each is not None)
+
+
+def test_the_bootstrap_interval_leans_to_the_long_tail():
+    values = [0.0] * 15 + [0.1, 0.2, 0.9, 0.05, 0.3]
+    found = paired(values, seed=0, resamples=2000)
+    assert found.ci95_bootstrap is not None
+    assert found.ci95 is not None
+    low, high = found.ci95_bootstrap
+    assert low < found.delta < high
+    assert high - found.delta > found.delta - low  # the t interval has equal arms
+    assert low > found.ci95[0]
+    assert paired(values, seed=0, resamples=2000) == found
+    assert paired([0.25] * 5, seed=0).ci95_bootstrap == (0.25, 0.25)
+    assert paired([0.3], seed=0).ci95_bootstrap is None

@@ -1,0 +1,109 @@
+"""Arms over one index and one set of judged queries: opened, asked, judged, compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rerank_plugin import wiring
+from rerank_plugin.errors import ConfigError
+from rerank_plugin.wiring.bench import Bench, Rivals, open_arms
+
+if TYPE_CHECKING:
+    from rerank_plugin.evaluation.collection import Collection
+    from rerank_plugin.evaluation.experiment import ArmResult
+    from rerank_plugin.evaluation.metrics import Gain
+    from rerank_plugin.evaluation.result import Evaluation
+    from rerank_plugin.evaluation.rivals import Teaching
+    from rerank_plugin.evaluation.specs import ArmSpec
+    from rerank_plugin.wiring import Progress, Setup
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """What is to be compared, on which queries."""
+
+    setup: Setup
+    collection: Collection
+    specs: Sequence[ArmSpec]
+    measures: Sequence[str]
+    gain: Gain = "linear"
+    seed: int = 0
+    #: What the arms ``sum`` and ``lightgbm`` learn from; ``None`` cuts the collection's own queries into folds.
+    teaching: Teaching | None = None
+    #: A TREC run whose candidates the reranking arms rerank.
+    first_stage: Path | None = None
+    #: Files that were read, name -> SHA-256.
+    checksums: Mapping[str, str] = field(default_factory=dict)
+
+
+def evaluate(study: Study, progress: Progress) -> Evaluation:
+    """Every arm over the collection, judged and compared.
+
+    :raises RerankError: an arm cannot be opened or judged; errors of the engine's client pass through.
+    """
+    from rerank_plugin.evaluation.compare import compare, per_query
+    from rerank_plugin.evaluation.result import Evaluation, package_versions
+    from rerank_plugin.evaluation.specs import compared_pairs, lead_pair
+
+    bench = Bench(study.setup)
+    results = asked(bench, study, progress)
+    kinds = {spec.label: spec.kind for spec in study.specs}
+    used_model = "folder" in bench.__dict__ or "rerank" in kinds.values()
+    checksums = dict(study.checksums)
+    if used_model:
+        checksums["model"] = bench.folder.manifest.checksums[bench.folder.manifest.files["model"]]
+    if bench.vectors is not None:
+        checksums["vectors"] = bench.vectors.meta.checksum
+    return Evaluation(
+        collection=study.collection,
+        index=study.setup.index,
+        engine=study.setup.engine,
+        arms=results,
+        comparisons=compare(per_query(results), compared_pairs(kinds), seed=study.seed),
+        lead=lead_pair(kinds),
+        gain=study.gain,
+        seed=study.seed,
+        now=study.setup.now,
+        versions={
+            **package_versions(),
+            "engine": wiring.engine_version(bench.client),
+            **({"model": bench.folder.name} if used_model else {}),
+        },
+        checksums=checksums,
+    )
+
+
+def asked(bench: Bench, study: Study, progress: Progress) -> list[ArmResult]:
+    """Every arm with the answers to all queries.
+
+    :raises RerankError: an arm cannot be opened or judged.
+    """
+    from rerank_plugin.evaluation.experiment import run_arm
+    from rerank_plugin.evaluation.runs import read_trec
+
+    collection = study.collection
+    rivals = Rivals(bench, collection, study.teaching, study.seed, progress)
+    first_stage = None if study.first_stage is None else read_trec(study.first_stage)
+    if first_stage is not None and not set(first_stage.found) & {query.query_id for query in collection.queries}:
+        raise ConfigError(f"--first-stage-run {study.first_stage} has none of the queries; give a run of the same ones")
+    openers = open_arms(bench, study.specs, rivals, first_stage)
+    vectors = bench.vectors
+    results: list[ArmResult] = []
+    for spec, opener in zip(study.specs, openers, strict=True):
+        arm = opener()
+        with progress(spec.label, len(collection.queries)) as step:
+            results.append(
+                run_arm(
+                    spec,
+                    arm,
+                    collection,
+                    measures=study.measures,
+                    gain=study.gain,
+                    similarities=None if vectors is None else vectors.among,
+                    on_query=step,
+                )
+            )
+    return results
