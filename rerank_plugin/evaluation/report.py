@@ -1,49 +1,21 @@
-"""The HTML report: one file, no outside resource, readable in light and dark and on paper."""
+"""The HTML report: one file, no script, no outside resource, readable in light and dark and on paper."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
+from rerank_plugin.domain.factors import PRIORS
 from rerank_plugin.errors import MissingExtraError
-from rerank_plugin.evaluation.compare import differences
-from rerank_plugin.evaluation.metrics import MEASURES
+from rerank_plugin.evaluation.drawings import FILTERS, Moved, arm_bars, delta_bars, latency_bars, share, signed
+from rerank_plugin.evaluation.metrics import COVERAGE, MEASURES
 from rerank_plugin.evaluation.result import Evaluation
 from rerank_plugin.evaluation.significance import TIE
 
-#: Queries shown among the most helped, and among the most hurt.
+#: Queries listed among the most helped, and among the most hurt.
 SHOWN = 8
-LEAD_MEASURE = "nDCG@10"
-
-
-@dataclass(frozen=True, slots=True)
-class _Moved:
-    """A query and what became of it."""
-
-    query_id: str
-    text: str
-    baseline: float
-    candidate: float
-
-    @property
-    def delta(self) -> float:
-        return self.candidate - self.baseline
-
-
-@dataclass(frozen=True, slots=True)
-class _Bar:
-    """A rectangle in user units of its drawing."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    title: str
-    label: str = ""
-    value: str = ""
-    kind: str = ""
+LEAD_MEASURE = MEASURES[0]
 
 
 def render(evaluation: Evaluation, result: Mapping[str, Any], *, command: str, note: str = "") -> str:
@@ -54,45 +26,62 @@ def render(evaluation: Evaluation, result: Mapping[str, Any], *, command: str, n
     :param note: a sentence that qualifies everything below it, shown first.
     :raises MissingExtraError: jinja2 is not installed.
     """
-    try:
-        from jinja2 import Environment, StrictUndefined
-    except ImportError as error:
-        raise MissingExtraError("the HTML report", "evaluate") from error
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(share=_share, signed=_signed, p_value=_p_value, days=_days, ms=_ms)
-    template = resources.files("rerank_plugin.evaluation").joinpath("templates", "report.html")
     pair = evaluation.lead
     moved = [] if pair is None else _moved(evaluation, *pair)
-    html: str = environment.from_string(template.read_text(encoding="utf-8")).render(
+    measures = [each for each in evaluation.per_query if each != COVERAGE]
+    return fill(
+        "report.html",
         result=result,
-        measures=MEASURES,
+        measures=measures,
+        coverage=COVERAGE,
+        factors=PRIORS,
         lead=LEAD_MEASURE,
         note=note,
         command=command,
         verdict=verdict(result, pair),
+        cost=cost(result, pair),
         pair=pair,
-        arm_bars=_arm_bars(result),
-        delta_bars=_delta_bars(moved),
+        arm_bars=arm_bars(result, LEAD_MEASURE),
+        latency_bars=latency_bars(result),
+        delta_bars=delta_bars(moved),
         helped=[each for each in moved if each.delta > TIE][:SHOWN],
         hurt=[each for each in reversed(moved) if each.delta < -TIE][:SHOWN],
+        shown=evaluation.shown,
     )
+
+
+def fill(name: str, **values: Any) -> str:
+    """A template of ours with the values in it; everything is escaped.
+
+    :raises MissingExtraError: jinja2 is not installed.
+    """
+    try:
+        from jinja2 import Environment, FunctionLoader, StrictUndefined
+    except ImportError as error:
+        raise MissingExtraError("the HTML report", "evaluate") from error
+    folder = resources.files("rerank_plugin.evaluation").joinpath("templates")
+    environment = Environment(
+        loader=FunctionLoader(lambda each: folder.joinpath(each).read_text(encoding="utf-8")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(FILTERS)
+    html: str = environment.get_template(name).render(**values)
     return html
 
 
 def verdict(result: Mapping[str, Any], pair: tuple[str, str] | None) -> str:
-    """The lead comparison in a sentence."""
+    """The lead comparison in a sentence, and what it costs in another."""
     if pair is None:
         return f"{result['queries']} queries of {result['dataset']}; there is no baseline to compare with."
     baseline, candidate = pair
-    entry = next(
-        each
-        for each in result["comparisons"]
-        if (each["baseline"], each["candidate"], each["measure"]) == (baseline, candidate, LEAD_MEASURE)
-    )
+    entry = _entry(result, pair)
     arms = result["arms"]
     means = (
         f"On {result['queries']} queries of {result['dataset']}, {candidate} has {LEAD_MEASURE} "
-        f"{_share(arms[candidate][LEAD_MEASURE])} and {baseline} {_share(arms[baseline][LEAD_MEASURE])}"
+        f"{share(arms[candidate][LEAD_MEASURE])} and {baseline} {share(arms[baseline][LEAD_MEASURE])}"
     )
     if entry["ci95"] is None:
         return f"{means}; a single query says nothing about others."
@@ -104,71 +93,37 @@ def verdict(result: Mapping[str, Any], pair: tuple[str, str] | None) -> str:
         if high < 0
         else "a difference that chance alone could explain"
     )
-    return f"{means}: {_signed(entry['delta'])} (95 % interval {_signed(low)} to {_signed(high)}), {told}."
+    return f"{means}: {signed(entry['delta'])} (95 % interval {signed(low)} to {signed(high)}), {told}."
 
 
-def _moved(evaluation: Evaluation, baseline: str, candidate: str) -> list[_Moved]:
+def cost(result: Mapping[str, Any], pair: tuple[str, str] | None) -> str:
+    """What the candidate costs in time, beside whom it helps and hurts; empty where nothing is compared."""
+    if pair is None:
+        return ""
+    entry = _entry(result, pair)
+    told = f"It helps {entry['wins']} queries, hurts {entry['losses']} and leaves {entry['ties']} as they are."
+    before, after = (result["arms"][label]["latency_ms"]["p50"] for label in pair)
+    if before is None or after is None:
+        return told
+    return f"{told} Half of its searches take up to {after:.0f} ms, those of {pair[0]} up to {before:.0f} ms."
+
+
+def _entry(result: Mapping[str, Any], pair: tuple[str, str]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = next(
+        each
+        for each in result["comparisons"]
+        if (each["baseline"], each["candidate"], each["measure"]) == (*pair, LEAD_MEASURE)
+    )
+    return found
+
+
+def _moved(evaluation: Evaluation, baseline: str, candidate: str) -> list[Moved]:
     """Every query, most helped first."""
     values = evaluation.per_query
     texts = {query.query_id: query.text for query in evaluation.collection.queries}
     below, above = values[LEAD_MEASURE][baseline], values[LEAD_MEASURE][candidate]
-    deltas = differences(values, baseline, candidate, LEAD_MEASURE)
     moved = [
-        _Moved(query_id, texts.get(query_id, "(its text is not in the queries)"), below[query_id], above[query_id])
-        for query_id, _ in zip(below, deltas, strict=True)
+        Moved(query_id, texts.get(query_id, "(its text is not in the queries)"), below[query_id], above[query_id])
+        for query_id in below
     ]
     return sorted(moved, key=lambda each: (-each.delta, each.query_id))
-
-
-def _arm_bars(result: Mapping[str, Any]) -> list[_Bar]:
-    """One bar per arm, 400 units wide for a value of 1; rows are 34 units high."""
-    bars: list[_Bar] = []
-    for row, (label, arm) in enumerate(result["arms"].items()):
-        value = arm[LEAD_MEASURE]
-        bars.append(
-            _Bar(
-                150, row * 34 + 6, max(400 * value, 0.5), 22, f"{label}: {value:.4f}", label=label, value=_share(value)
-            )
-        )
-    return bars
-
-
-def _delta_bars(moved: Sequence[_Moved]) -> list[_Bar]:
-    """One bar per query over 720 units, up for helped, down for hurt; 100 units are a difference of 1."""
-    if not moved:
-        return []
-    step = 720 / len(moved)
-    return [
-        _Bar(
-            x=round(position * step, 3),
-            y=round(110 - max(each.delta, 0) * 100, 3),
-            width=round(max(step * 0.85, 0.4), 3),
-            height=round(max(abs(each.delta) * 100, 0.6), 3),
-            title=f"{each.query_id}: {_signed(each.delta)} {each.text[:120]}",
-            kind="up" if each.delta > TIE else "down" if each.delta < -TIE else "same",
-        )
-        for position, each in enumerate(moved)
-    ]
-
-
-def _share(value: float | None) -> str:
-    """A measure with three digits; a dash where there is none."""
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "−")
-
-
-def _p_value(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return "< .001" if value < 0.001 else f"{value:.3f}"
-
-
-def _ms(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f}"
-
-
-def _days(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.0f}"

@@ -20,6 +20,7 @@ from rerank_plugin.evaluation.compare import Comparison, PerQuery, per_query
 from rerank_plugin.evaluation.experiment import DIVERSITY, FACTOR_MEANS, ArmResult, percentile
 from rerank_plugin.evaluation.metrics import Gain
 from rerank_plugin.evaluation.runs import write_trec
+from rerank_plugin.evaluation.shown import SideBySide
 
 #: Packages whose version can change a figure.
 _PACKAGES = (
@@ -41,6 +42,8 @@ class Evaluation:
     #: (baseline, candidate) of the comparison a reader came for; ``None`` where nothing is compared.
     lead: tuple[str, str] | None = None
     gain: Gain = "linear"
+    #: Queries of that comparison side by side.
+    shown: Sequence[SideBySide] = ()
     seed: int
     now: datetime
     #: What was used, name -> version: packages, the engine, the model.

@@ -103,6 +103,19 @@ class Bench:
 
         return encoded_query(self.encoder, text)
 
+    def titles(self, ids: Sequence[str]) -> dict[str, str]:
+        """One line for each document that the engine has: its title, else the beginning of its text."""
+        from rerank_plugin.client.candidates import text_of
+
+        fields = self.meta.text_fields if self.meta is not None and self.meta.text_fields else self.setup.fields
+        paths = ["title", *(field.partition("^")[0] for field in fields)]
+        sources = self.target.sources(ids, paths)
+        return {
+            document: " ".join(text.split())
+            for document, source in sources.items()
+            if (text := text_of(source, ["title"]) or text_of(source, paths))
+        }
+
     def arm(self, spec: ArmSpec, first_stage: Run | None) -> Arm:
         """The arm of a specification; ``sum`` and ``lightgbm`` are :class:`Rivals`' business.
 

@@ -13,10 +13,12 @@ from rerank_plugin.wiring.bench import Bench, Rivals, open_arms
 
 if TYPE_CHECKING:
     from rerank_plugin.evaluation.collection import Collection
+    from rerank_plugin.evaluation.compare import PerQuery
     from rerank_plugin.evaluation.experiment import ArmResult
     from rerank_plugin.evaluation.metrics import Gain
     from rerank_plugin.evaluation.result import Evaluation
     from rerank_plugin.evaluation.rivals import Teaching
+    from rerank_plugin.evaluation.shown import SideBySide
     from rerank_plugin.evaluation.specs import ArmSpec
     from rerank_plugin.wiring import Progress, Setup
 
@@ -57,13 +59,15 @@ def evaluate(study: Study, progress: Progress) -> Evaluation:
         checksums["model"] = bench.folder.manifest.checksums[bench.folder.manifest.files["model"]]
     if bench.vectors is not None:
         checksums["vectors"] = bench.vectors.meta.checksum
+    values, lead = per_query(results), lead_pair(kinds)
     return Evaluation(
         collection=study.collection,
         index=study.setup.index,
         engine=study.setup.engine,
         arms=results,
-        comparisons=compare(per_query(results), compared_pairs(kinds), seed=study.seed),
-        lead=lead_pair(kinds),
+        comparisons=compare(values, compared_pairs(kinds), seed=study.seed),
+        lead=lead,
+        shown=shown(bench, study, results, values, lead),
         gain=study.gain,
         seed=study.seed,
         now=study.setup.now,
@@ -73,6 +77,33 @@ def evaluate(study: Study, progress: Progress) -> Evaluation:
             **({"model": bench.folder.name} if used_model else {}),
         },
         checksums=checksums,
+    )
+
+
+def shown(
+    bench: Bench, study: Study, results: Sequence[ArmResult], values: PerQuery, lead: tuple[str, str] | None
+) -> list[SideBySide]:
+    """The most helped and the most hurt queries of the lead comparison."""
+    from rerank_plugin.evaluation.compare import differences
+    from rerank_plugin.evaluation.shown import ends, side_by_side
+
+    if lead is None:
+        return []
+    measure = study.measures[0]
+    queries = {query.query_id: query for query in study.collection.queries}
+    deltas = dict(zip(values[measure][lead[0]], differences(values, *lead, measure), strict=True))
+    chosen = [
+        (queries[query_id], f"{measure} {delta:+.3f}")
+        for query_id, delta in ends({key: delta for key, delta in deltas.items() if key in queries})
+    ]
+    answers = {result.label: result.answers for result in results}
+    qrels = study.collection.qrels
+    return side_by_side(
+        chosen,
+        answers[lead[0]],
+        answers[lead[1]],
+        lambda query_id, document: qrels[query_id].get(document),
+        bench.titles,
     )
 
 

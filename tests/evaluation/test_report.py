@@ -2,60 +2,16 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from rerank_plugin.domain.features import Features
-from rerank_plugin.evaluation.arms import Answer, Found
-from rerank_plugin.evaluation.collection import Collection, Query
-from rerank_plugin.evaluation.compare import compare, per_query, read_per_query
-from rerank_plugin.evaluation.experiment import run_arm
-from rerank_plugin.evaluation.report import render, verdict
+from evaluation_samples import NOW, evaluation
+from rerank_plugin.evaluation.compare import read_per_query
+from rerank_plugin.evaluation.report import cost, render, verdict
 from rerank_plugin.evaluation.result import Evaluation, run_path, without_password, write_result
 from rerank_plugin.evaluation.runs import read_trec
-from rerank_plugin.evaluation.specs import ArmSpec, compared_pairs, lead_pair
-
-NOW = datetime(2020, 1, 11, tzinfo=UTC)
-HOSTILE = "<script>alert('x')</script> \u202eright to left"
-
-
-class Fixed:
-    """Every query gets the same documents."""
-
-    def __init__(self, *ids: str, status: str = "", reason: str = "") -> None:
-        found = tuple(Found(each, 1.0, Features(authority=0.5, freshness=0.5, age_days=10)) for each in ids)
-        self.given = Answer(found, status=status, reason=reason)
-
-    def answer(self, query: Query) -> Answer:
-        return self.given
-
-
-def evaluation(queries: int = 3) -> Evaluation:
-    asked = tuple(Query(f"q{number}", HOSTILE if number == 0 else f"query {number}") for number in range(queries))
-    collection = Collection(
-        name="small & <odd>",
-        queries=asked,
-        qrels={query.query_id: {"a" if number == 0 else "b": 1} for number, query in enumerate(asked)},
-        unjudged=2,
-        without_relevant=1,
-    )
-    arms = {"bm25": Fixed("a", "b"), "rerank": Fixed("b", "a", status="fallback", reason="no <model>")}
-    results = [run_arm(ArmSpec.parse(label), arm, collection) for label, arm in arms.items()]
-    kinds = {label: label for label in arms}
-    return Evaluation(
-        collection=collection,
-        index="i",
-        engine="https://user:secret@host:9200/x",
-        arms=results,
-        comparisons=compare(per_query(results), compared_pairs(kinds), seed=5),
-        lead=lead_pair(kinds),
-        seed=5,
-        now=NOW,
-        versions={"python": "3.11"},
-    )
 
 
 def test_the_result_has_the_documented_shape(tmp_path):
@@ -137,6 +93,8 @@ def test_the_report_fetches_nothing_and_escapes_everything(tmp_path):
     assert "small &amp; &lt;odd&gt;" in html
     assert "rerank evaluate &#39;&lt;x&gt;&#39;" in html
     assert "An illustration." in html
+    assert "title &lt;of&gt; a" in html
+    assert html.count("relevant (1)") == 2 * 3
     assert html.count('class="up"') == 2
     assert html.count('class="down"') == 1
 
@@ -144,6 +102,7 @@ def test_the_report_fetches_nothing_and_escapes_everything(tmp_path):
 def test_the_verdict_is_a_sentence_about_the_interval(tmp_path):
     found = evaluation()
     result = write_result(found, tmp_path)
+    assert cost(result, ("bm25", "rerank")).startswith("It helps 2 queries, hurts 1 and leaves 0 as they are. Half of")
     assert verdict(result, ("bm25", "rerank")).endswith("a difference that chance alone could explain.")
     for ends, told in (((0.1, 0.2), "better, and more"), ((-0.2, -0.1), "worse, and more")):
         entry = {**result["comparisons"][0], "ci95": list(ends)}

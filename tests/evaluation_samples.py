@@ -1,0 +1,68 @@
+"""A small finished evaluation, with a text that would do harm if it were not escaped."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from rerank_plugin.domain.features import Features
+from rerank_plugin.evaluation.arms import Answer, Found
+from rerank_plugin.evaluation.collection import Collection, Query
+from rerank_plugin.evaluation.compare import compare, differences, per_query
+from rerank_plugin.evaluation.experiment import run_arm
+from rerank_plugin.evaluation.result import Evaluation
+from rerank_plugin.evaluation.shown import ends, side_by_side
+from rerank_plugin.evaluation.specs import ArmSpec, compared_pairs, lead_pair
+
+NOW = datetime(2020, 1, 11, tzinfo=UTC)
+HOSTILE = "<script>alert('x')</script> \u202eright to left"
+
+
+class Fixed:
+    """Every query gets the same documents."""
+
+    def __init__(self, *ids: str, status: str = "", reason: str = "", z: float | None = None) -> None:
+        features = Features(authority=0.5, freshness=0.5, age_days=10)
+        found = tuple(Found(each, 1.0, features, {} if z is None else {"z": z}) for each in ids)
+        self.given = Answer(found, status=status, reason=reason)
+
+    def answer(self, query: Query) -> Answer:
+        return self.given
+
+
+def evaluation(queries: int = 3) -> Evaluation:
+    """bm25 against rerank: the first query is hurt, all others are helped."""
+    asked = tuple(Query(f"q{number}", HOSTILE if number == 0 else f"query {number}") for number in range(queries))
+    collection = Collection(
+        name="small & <odd>",
+        queries=asked,
+        qrels={query.query_id: {"a" if number == 0 else "b": 1} for number, query in enumerate(asked)},
+        unjudged=2,
+        without_relevant=1,
+    )
+    arms = {"bm25": Fixed("a", "b"), "rerank": Fixed("b", "a", status="fallback", reason="no <model>", z=0.5)}
+    results = [run_arm(ArmSpec.parse(label), arm, collection) for label, arm in arms.items()]
+    kinds = {label: label for label in arms}
+    values = per_query(results)
+    changes = dict(
+        zip(values["nDCG@10"]["bm25"], differences(values, "bm25", "rerank", "nDCG@10"), strict=True),
+    )
+    texts = {query.query_id: query for query in asked}
+    return Evaluation(
+        collection=collection,
+        index="i",
+        engine="https://user:secret@host:9200/x",
+        arms=results,
+        comparisons=compare(values, compared_pairs(kinds), seed=5),
+        lead=lead_pair(kinds),
+        shown=side_by_side(
+            [(texts[query_id], f"{change:+.3f}") for query_id, change in ends(changes)],
+            results[0].answers,
+            results[1].answers,
+            lambda query_id, document: collection.qrels[query_id].get(document),
+            lambda ids: {each: f"title <of> {each}" for each in ids if each == "a"},
+        ),
+        seed=5,
+        now=NOW,
+        versions={"python": "3.11"},
+        checksums={"queries": "abc"},
+    )
