@@ -47,13 +47,22 @@ def documents_body(
         query = replace_clauses(
             query, {path: {"bool": {"must": [anything], "should": [each]}} for path, each in clauses.items()}
         )
-    dropped = {*_ABOUT_ALL, "rescore"}  # the order is known; only the hits are wanted
+    dropped = {*_ABOUT_ALL}
     if cheap_source is not None:
         query = without_inner_hits(query)
         dropped.update(_COSTLY)
+    wanted = of_keys(keys, several=several)
+    narrowed: dict[str, Any]
+    if cheap_source is None and plan.body.get("explain"):
+        # an explanation tells every clause of the query and the rescoring: ours may not be among them
+        filters = [each for each in (wanted, plan.body.get("post_filter")) if each]
+        narrowed = {"query": query, "post_filter": {"bool": {"filter": filters}}}
+    else:
+        dropped.add("rescore")  # the order is known; only the hits are wanted
+        narrowed = {"query": {"bool": {"must": [query], "filter": [wanted]}}}
     return {
         **{key: value for key, value in plan.body.items() if key not in dropped},
-        "query": {"bool": {"must": [query], "filter": [of_keys(keys, several=several)]}},
+        **narrowed,
         "from": 0,
         "size": len(keys),
         "_source": _option(plan.source) if cheap_source is None else cheap_source,

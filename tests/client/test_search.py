@@ -195,7 +195,11 @@ def test_costly_parts_are_computed_for_the_page_only() -> None:
     assert body["size"] == 3
     window, page = engine.searches
     assert window["size"] == 10
-    assert page["query"] == {"bool": {"must": [GRAPH], "filter": [{"ids": {"values": ["b14", "b13", "b11"]}}]}}
+    wanted = {"ids": {"values": ["b14", "b13", "b11"]}}
+    assert (page["query"], page["post_filter"]) == (GRAPH, {"bool": {"filter": [wanted]}})  # explained: its own query
+    del body["explain"]
+    reranking(engine, window=10).search(index="books", body=body)
+    assert engine.searches[-1]["query"] == {"bool": {"must": [GRAPH], "filter": [wanted]}}
 
 
 def test_the_callers_body_is_left_as_it_was() -> None:
