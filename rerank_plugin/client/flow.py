@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from rerank_plugin.client.attempt import attempt
@@ -13,11 +14,11 @@ from rerank_plugin.client.meta import mapping_call
 from rerank_plugin.client.options import refusal
 from rerank_plugin.client.pipeline import Pipeline
 from rerank_plugin.client.plan import Search, split_body
-from rerank_plugin.client.render import Status, with_status
 from rerank_plugin.client.steps import Fetch, FetchOwn, Local, Rank, ReadMapping, Step
+from rerank_plugin.client.templates import rendered_batch, rendered_search
 from rerank_plugin.errors import ConfigError, RerankError
 
-_ENDPOINT = re.compile(r"/(?:(?P<index>[^/]+)/)?(?P<name>_search|_msearch|_search/template)/?")
+_ENDPOINT = re.compile(r"/(?:(?P<index>[^/]+)/)?(?P<name>_search|_msearch)(?P<template>/template)?/?")
 
 
 def flow_for(call: EngineCall, pipeline: Pipeline) -> Flow[Any] | None:
@@ -26,14 +27,15 @@ def flow_for(call: EngineCall, pipeline: Pipeline) -> Flow[Any] | None:
     if found is None or call.method.upper() not in {"GET", "POST"}:
         return None
     index = found["index"] or ""
-    if found["name"] == "_msearch":
-        return batch_flow(call, index, pipeline)
-    return search_flow(call, index, pipeline) if found["name"] == "_search" else template_flow(call, pipeline)
+    if found["template"]:
+        return template_flow(call, index, pipeline)
+    return (batch_flow if found["name"] == "_msearch" else search_flow)(call, index, pipeline)
 
 
-def search_flow(call: EngineCall, index: str, pipeline: Pipeline) -> Flow[Any]:
+def search_flow(call: EngineCall, index: str, pipeline: Pipeline, *, own: EngineCall | None = None) -> Flow[Any]:
     """One search.
 
+    :param own: the caller's request, where it is another way to ask for this search.
     :raises RequestError: its ``rerank`` object cannot be followed (a 400).
     """
     steps = attempt(Search(index, call.params, call.body), pipeline)
@@ -41,7 +43,7 @@ def search_flow(call: EngineCall, index: str, pipeline: Pipeline) -> Flow[Any]:
         step = next(steps)
         while True:
             try:
-                reply = yield from _carried_out(step, call)
+                reply = yield from _carried_out(step, call, own)
             except Exception as error:
                 step = steps.throw(error)
             else:
@@ -52,19 +54,25 @@ def search_flow(call: EngineCall, index: str, pipeline: Pipeline) -> Flow[Any]:
         raise refusal(error) from error
 
 
-def template_flow(call: EngineCall, pipeline: Pipeline) -> Flow[Any]:
-    """A search template: its query is known to the engine only, so it is passed on."""
-    body, _, _ = split_body(call.body)
-    response = yield EngineCall(
-        method=call.method, path=call.path, params=call.params, body=body, headers=call.headers, ignore=call.ignore
-    )
-    if pipeline.settings.with_environment().mode == "off":
-        return response
-    reason = "search templates are not reranked"
-    return with_status(response, Status(status="skipped", reason=reason, window=pipeline.settings.window))
+def template_flow(call: EngineCall, index: str, pipeline: Pipeline) -> Flow[Any]:
+    """A search template, or a batch of them.
+
+    :raises RequestError: a ``rerank`` object cannot be followed (a 400).
+    """
+    try:
+        if "_msearch" in call.path:
+            batch = yield from rendered_batch(call, index, pipeline)
+            return (yield from batch_flow(batch, index, pipeline)) if isinstance(batch, EngineCall) else batch
+        search = yield from rendered_search(call, index, pipeline)
+    except ConfigError as error:
+        raise refusal(error) from error
+    if not isinstance(search, EngineCall):
+        return search
+    own = replace(call, body=split_body(call.body)[0])
+    return (yield from search_flow(search, index, pipeline, own=own))
 
 
-def _carried_out(step: Step, call: EngineCall) -> Flow[Any]:
+def _carried_out(step: Step, call: EngineCall, own: EngineCall | None) -> Flow[Any]:
     """The reply to a step of a single search."""
     if isinstance(step, ReadMapping):
         return (yield mapping_call(step, call.headers))
@@ -74,16 +82,7 @@ def _carried_out(step: Step, call: EngineCall) -> Flow[Any]:
         [ranking] = yield RankCall((step.request,))
         return ranking
     if isinstance(step, FetchOwn):
-        return (
-            yield EngineCall(
-                method=call.method,
-                path=call.path,
-                params=call.params,
-                body=step.body,
-                headers=call.headers,
-                ignore=call.ignore,
-            )
-        )
+        return (yield own if own is not None else replace(call, body=step.body))
     return (yield from _fetched(step, call))
 
 

@@ -117,7 +117,7 @@ def test_filters_for_documents() -> None:
         ("/a/_msearch", True),
         ("/a/_search/template", True),
         ("/_search/scroll", False),
-        ("/_msearch/template", False),
+        ("/_msearch/template", True),
         ("/a/_search/point_in_time", False),
         ("/a/_doc/_search", False),
         ("/a/_count", False),

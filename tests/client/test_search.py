@@ -293,9 +293,6 @@ def test_other_requests_are_passed_on_untouched() -> None:
     assert client.indices.get_settings(index="books")["path"] == "/books/_settings"
     answer = client.transport.perform_request("POST", "/_search/scroll", body={"rerank": 1}, headers={"x": "y"})
     assert answer == {"path": "/_search/scroll", "body": {"rerank": 1}}
-    template = client.search_template(index="books", body={"id": "t"})
-    assert template["rerank"]["reason"] == "search templates are not reranked"
-    assert "rerank" not in reranking(engine, mode="off").search_template(index="books", body={"id": "t"})
 
 
 def test_meta_that_cannot_be_read_is_told_and_costs_nothing_else() -> None:
