@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
+from indexer.evidence import counts_of, date_of, links_of, trust_of
 from indexer.lines import shown
 from indexer.rejects import Rejects
 from indexer.side_files import read_events, read_links
-from indexer.signal_config import EVENTS_FIELD, SignalConfig, look_up
+from indexer.signal_config import SignalConfig
 from indexer.sources import Record, source_name
-from indexer.values import is_id, is_number
-from rerank_plugin.domain.features import parse_date
+from indexer.values import is_id
 from rerank_plugin.errors import DataError
 
 
@@ -44,22 +42,18 @@ class Catalogue:
         position = len(self.doc_ids)
         self._positions[record.doc_id] = position
         self.doc_ids.append(record.doc_id)
-        self.trust.append(self._trust_of(record.fields))
-        self.counts.append(self._counts_of(record.fields))
+        self.trust.append(trust_of(self._config, record.fields))
+        self.counts.append(counts_of(self._config, record.fields))
         try:
-            self.dates.append(self._date_of(record.fields))
+            self.dates.append(date_of(self._config, record.fields))
         except (DataError, OverflowError) as error:
             self.dates.append(None)
             self._reject("bad_date", line_number, str(error), shown(line))
-        for name in self._config.links:
-            value = look_up(record.fields, name)
-            for target in value if isinstance(value, list) else [value]:
-                if is_id(target):
-                    self._links.append((self._source, line_number, position, str(target)))
-                elif target is not None:
-                    self._reject(
-                        "bad_link", line_number, f"{name} must hold ids, got {str(target)[:40]!r}", shown(line)
-                    )
+        for name, target in links_of(self._config, record.fields):
+            if is_id(target):
+                self._links.append((self._source, line_number, position, str(target)))
+            else:
+                self._reject("bad_link", line_number, f"{name} must hold ids, got {str(target)[:40]!r}", shown(line))
 
     def add_links(self, file: Path) -> None:
         """Takes up a file of links; those of unknown documents are listed as dangling.
@@ -110,30 +104,3 @@ class Catalogue:
 
     def _reject(self, kind: str, number: int, reason: str, record: str) -> None:
         self._rejects.add(kind, source=self._source, line=number, reason=reason, record=record)
-
-    def _date_of(self, fields: Mapping[str, Any]) -> datetime | None:
-        for name in self._config.date:
-            value = look_up(fields, name)
-            if value is not None and value != "":
-                return parse_date(value)
-        return None
-
-    def _trust_of(self, fields: Mapping[str, Any]) -> float | None:
-        for name, table in self._config.trust_table.items():
-            value = str(look_up(fields, name))
-            if value in table:
-                return float(table[value])
-        if self._config.trust_table:
-            return None
-        values = (look_up(fields, name) for name in self._config.trust)
-        return next((float(value) for value in values if is_number(value)), None)
-
-    def _counts_of(self, fields: Mapping[str, Any]) -> dict[str, float]:
-        events = look_up(fields, EVENTS_FIELD)
-        counts: dict[str, float] = {}
-        for kind in self._config.counts:
-            value = events.get(kind) if isinstance(events, Mapping) else None
-            value = value if is_number(value) else look_up(fields, kind)
-            if is_number(value):
-                counts[kind] = float(value)
-        return counts

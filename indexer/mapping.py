@@ -21,19 +21,24 @@ def index_body(analyzer: str) -> dict[str, Any]:
     different keys, each of which would otherwise become a field of the mapping.
     """
     words = {"type": "text", "analyzer": analyzer}
-    rerank: dict[str, Any] = {factor: {"type": "float"} for factor in PRIORS}
-    rerank |= {
-        "published_at": {"type": "date"},
-        "half_life_days": {"type": "float"},
-        "features_version": {"type": "integer"},
-    }
     return {
         "mappings": {
             "dynamic": False,
             "properties": {
                 **{field: {**words, "copy_to": CONTENT_FIELD} for field in TEXT_FIELDS},
                 CONTENT_FIELD: words,
-                "rerank": {"type": "object", "dynamic": False, "properties": rerank},
+                "rerank": rerank_mapping(),
             },
         }
     }
+
+
+def rerank_mapping() -> dict[str, Any]:
+    """The mapping of the object ``rerank`` of a document (DESIGN 4)."""
+    properties: dict[str, Any] = {factor: {"type": "float"} for factor in PRIORS}
+    properties |= {
+        "published_at": {"type": "date"},
+        "half_life_days": {"type": "float"},
+        "features_version": {"type": "integer"},
+    }
+    return {"type": "object", "dynamic": False, "properties": properties}

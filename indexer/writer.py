@@ -33,9 +33,9 @@ def engine_errors(doing: str) -> Iterator[None]:
         status = error.args[0] if error.args else "with an error"
         raise EngineError(f"{doing}: the engine answered {status} {_reason(error)}") from error
     except SerializationError as error:
-        raise EngineError(f"{doing}: no JSON came back ({_brief(error)}); is --engine an OpenSearch?") from error
+        raise EngineError(f"{doing}: no JSON came back ({brief(error)}); is --engine an OpenSearch?") from error
     except OpenSearchException as error:
-        raise EngineError(f"{doing}: {_brief(error)}") from error
+        raise EngineError(f"{doing}: {brief(error)}") from error
 
 
 class IndexWriter:
@@ -130,13 +130,13 @@ class IndexWriter:
         if not isinstance(outcome.get("status"), int):  # "N/A" or "TIMEOUT": no answer at all
             raise EngineError(
                 f"writing to {self._index}: the engine stopped answering after {taken} documents "
-                f"({_brief(outcome.get('error'))}); the index is incomplete, load again with --recreate"
+                f"({brief(outcome.get('error'))}); the index is incomplete, load again with --recreate"
             )
         rejects.add(
             "refused",
             source=self._index,
             line=None,
-            reason=f"{outcome['status']} {_brief(outcome.get('error'))}",
+            reason=f"{outcome['status']} {brief(outcome.get('error'))}",
             record=json.dumps({"_id": outcome.get("_id"), **source}, ensure_ascii=False),
         )
 
@@ -150,10 +150,10 @@ def _reason(error: Exception) -> str:
     if str(kind).lstrip().startswith("<"):
         return "with a web page; is --engine an OpenSearch or Elasticsearch, or a proxy before one?"
     body = details.get("error") if isinstance(details, dict) else None
-    return _brief(body if isinstance(body, dict) else kind or type(error).__name__)
+    return brief(body if isinstance(body, dict) else kind or type(error).__name__)
 
 
-def _brief(value: Any, limit: int = 300) -> str:
+def brief(value: Any, limit: int = 300) -> str:
     """One line of an error, of bounded length."""
     if isinstance(value, dict):
         cause = value.get("caused_by")
