@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
 
 from rerank_plugin.domain.features import Features
 from rerank_plugin.evaluation.arms import Answer, Found
+from rerank_plugin.evaluation.changed_report import render_changes
+from rerank_plugin.evaluation.changes import changes, summary
 from rerank_plugin.evaluation.collection import Collection, Query
 from rerank_plugin.evaluation.compare import compare, differences, per_query
 from rerank_plugin.evaluation.experiment import run_arm
@@ -43,9 +47,7 @@ def evaluation(queries: int = 3) -> Evaluation:
     results = [run_arm(ArmSpec.parse(label), arm, collection) for label, arm in arms.items()]
     kinds = {label: label for label in arms}
     values = per_query(results)
-    changes = dict(
-        zip(values["nDCG@10"]["bm25"], differences(values, "bm25", "rerank", "nDCG@10"), strict=True),
-    )
+    deltas = dict(zip(values["nDCG@10"]["bm25"], differences(values, "bm25", "rerank", "nDCG@10"), strict=True))
     texts = {query.query_id: query for query in asked}
     return Evaluation(
         collection=collection,
@@ -55,7 +57,7 @@ def evaluation(queries: int = 3) -> Evaluation:
         comparisons=compare(values, compared_pairs(kinds), seed=5),
         lead=lead_pair(kinds),
         shown=side_by_side(
-            [(texts[query_id], f"{change:+.3f}") for query_id, change in ends(changes)],
+            [(texts[query_id], f"{delta:+.3f}") for query_id, delta in ends(deltas)],
             results[0].answers,
             results[1].answers,
             lambda query_id, document: collection.qrels[query_id].get(document),
@@ -66,3 +68,20 @@ def evaluation(queries: int = 3) -> Evaluation:
         versions={"python": "3.11"},
         checksums={"queries": "abc"},
     )
+
+
+def changed_report() -> str:
+    """The report of the same two arms where nothing is judged."""
+    found = evaluation(queries=12)
+    baseline, candidate = found.arms
+    by_query = changes(baseline.run, candidate.run, list(baseline.answers))
+    told = summary("bm25", "rerank", by_query)
+    row = {"baseline": "bm25", "candidate": "rerank", "overlap@10": told.overlap, "rbo": told.rbo, "shift": told.shift}
+    result = {
+        **found.to_json(Path("out")),
+        "queries": 12,
+        "changes": [{**row, "first_changed": told.first_changed, "unchanged": told.unchanged}],
+        "judging": {"rows": 24, "queries": 12},
+    }
+    compared = SimpleNamespace(lead=("bm25", "rerank"), changes=by_query, shown=found.shown)
+    return render_changes(compared, result, command="rerank evaluate")

@@ -50,7 +50,12 @@ def present() -> datetime:
 
 def print_json(value: Any) -> None:
     """One JSON object on standard output."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+    click.echo(json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """One JSON object, as people read it."""
+    return json.dumps(value, ensure_ascii=False, indent=2, default=str)
 
 
 def tell(message: str) -> None:

@@ -28,9 +28,9 @@ FAILED = 3
 @click.command(short_help="Compare arms with BM25 on judged queries.")
 @click.option("--engine", required=True, help=common.ENGINE_HELP)
 @click.option("--index", required=True, help="Index or alias to search.")
-@click.option("--queries", type=common.FILE, help="Queries, BEIR queries.jsonl or .gz.")
-@click.option("--qrels", type=common.FILE, help="Judgments, BEIR tsv or TREC qrels, or .gz.")
-@click.option("--dataset", type=common.FOLDER, help="A BEIR directory instead: its queries and qrels.")
+@click.option("--queries", type=common.FILE, help="Queries: BEIR, TREC, a log of one a line, Quepid, Workbench, ...")
+@click.option("--qrels", type=common.FILE, help="Judgments: BEIR, TREC, Quepid, Workbench, _rank_eval, a judging list.")
+@click.option("--dataset", type=common.FOLDER, help="A BEIR directory or ir_datasets:NAME instead.")
 @click.option("--split", default="test", show_default=True, help="Which qrels of --dataset.")
 @click.option("--arm", "arms", multiple=True, metavar="NAME[:key=value,...]", help="An arm; may be repeated.")
 @click.option("--run", "runs", multiple=True, metavar="NAME=FILE", help="A saved TREC run as an arm; may be repeated.")
@@ -45,12 +45,16 @@ FAILED = 3
 @click.option("--gain", type=click.Choice(["linear", "exponential"]), default="linear", show_default=True)
 @common.now_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of tests, intervals and folds.")
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first N judged queries.")
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N queries.")
+@click.option("--judge", type=click.IntRange(min=1), default=25, show_default=True, help="Queries of the judging list.")
 @click.option("--fail-if", "conditions", multiple=True, metavar="COND", help="Exit with 3 when this holds.")
 @click.option("--out", type=common.FOLDER, required=True, help="Folder for report.html, result.json and runs/.")
 @common.json_option
 def evaluate(**options: Any) -> None:
-    """Compare arms with BM25 on judged queries: quality, significance, latency, factors.
+    """Compare arms with BM25: quality, significance, latency, factors.
+
+    Without --qrels it says what reranking changes, and writes a list of documents to judge: once ratings stand in it,
+    it comes back as --qrels.
 
     Arms: bm25, dense, fused, hybrid (the engine's own), sum (tuned weighted sum), lightgbm, rerank, run (saved).
     Without --arm: bm25 and rerank, with --vectors dense and fused too. Options of an arm follow a colon:
@@ -65,20 +69,24 @@ def evaluate(**options: Any) -> None:
 
     \b
     rerank evaluate --engine http://localhost:9200 --index articles --dataset beir/scifact --out out
+    rerank evaluate --engine http://localhost:9200 --index articles --queries log.txt --out out
     rerank evaluate --engine embedded:demo/engine --index demo --queries q.jsonl --qrels test.tsv \\
         --arm bm25 --arm rerank --arm rerank:as=fresh,weights=freshness=1 --out out \\
         --fail-if "rerank.nDCG@10 < bm25.nDCG@10" --fail-if "ci_low(rerank, bm25, AP) < 0"
     """
     from rerank_plugin.evaluation.metrics import parse_measures
 
-    measures = parse_measures(options["measures"])
+    judged = options["qrels"] is not None or options["dataset"] is not None
+    measures = parse_measures(options["measures"]) if judged else ()
     specs = parse_arms(options["arms"] or default_arms(options["vectors"]), options["runs"], options["first_stage_run"])
     checks = parse_conditions(options["conditions"], specs, measures)
-    result = _evaluated(options, specs, measures)
+    study = _study(options, specs, measures)
+    options["out"].mkdir(parents=True, exist_ok=True)  # an unwritable place is known before the work
+    result = _evaluated(study, options["out"]) if judged else _compared(study, options["out"], options["judge"])
     if options["as_json"]:
         common.print_json(result)
     else:
-        show(result)
+        (show if judged else show_changes)(result)
         click.echo(f"Report: {options['out'] / 'report.html'}")
     failed = [check.text for check in checks if check.holds(result)]
     for text in failed:
@@ -87,14 +95,22 @@ def evaluate(**options: Any) -> None:
         raise click.exceptions.Exit(FAILED)
 
 
-def _evaluated(options: Mapping[str, Any], specs: list[ArmSpec], measures: Sequence[str]) -> dict[str, Any]:
-    """The result, written under ``--out``."""
+def _evaluated(study: Study, out: Path) -> dict[str, Any]:
     from rerank_plugin.wiring import judging
 
-    study = _study(options, specs, measures)
-    out: Path = options["out"]
-    out.mkdir(parents=True, exist_ok=True)  # an unwritable place is known before the work
     return write(judging.evaluate(study, common.progress), out)
+
+
+def _compared(study: Study, out: Path, judge: int) -> dict[str, Any]:
+    """Without judgments: what changes, and the list to judge."""
+    from rerank_plugin.evaluation.changed_report import render_changes
+    from rerank_plugin.evaluation.result import write_text
+    from rerank_plugin.wiring import unjudged
+
+    found, result = unjudged.compare(study, out, common.progress, judge=judge)
+    write_text(out / "result.json", common.json_text(result) + "\n")
+    write_text(out / "report.html", render_changes(found, result, command=_command()))
+    return result
 
 
 def _study(options: Mapping[str, Any], specs: list[ArmSpec], measures: Sequence[str]) -> Study:
@@ -179,11 +195,27 @@ def parse_fields(text: str) -> tuple[str, ...]:
 
 
 def _collection(options: Mapping[str, Any]) -> Collection:
-    from rerank_plugin.evaluation.collection import read_beir, read_collection
+    from rerank_plugin.evaluation.formats import unjudged_collection
+
+    queries: Path | None = options["queries"]
+    if queries is not None and options["qrels"] is None and options["dataset"] is None:
+        return unjudged_collection(queries.name, queries)
+    return read_judged(options)
+
+
+def read_judged(options: Mapping[str, Any]) -> Collection:
+    """Queries with judgments from ``dataset`` (with ``split``), or from ``queries`` and ``qrels``.
+
+    :raises RerankError: not one of the two ways, or a file cannot be used.
+    """
+    from rerank_plugin.evaluation.collection import read_beir
+    from rerank_plugin.evaluation.formats import read_collection
+    from rerank_plugin.evaluation.ir_datasets_reader import catalogue_name, read_catalogue
 
     queries, qrels, dataset = options["queries"], options["qrels"], options["dataset"]
     if dataset is not None and queries is None and qrels is None:
-        return read_beir(dataset, options["split"])
+        name = catalogue_name(dataset)
+        return read_catalogue(name) if name else read_beir(dataset, options["split"])
     if dataset is None and queries is not None and qrels is not None:
         return read_collection(queries.resolve().parent.name, queries, qrels)
     raise ConfigError("give either --dataset, or both --queries and --qrels")
@@ -196,30 +228,43 @@ def _split_file(dataset: Path, options: Mapping[str, Any]) -> Path:
 def _teaching(options: Mapping[str, Any], collection: Collection) -> Teaching | None:
     """The queries that rivals learn from; ``None`` where there are none beside those that are judged."""
     from rerank_plugin.evaluation.collection import one_of
+    from rerank_plugin.evaluation.ir_datasets_reader import catalogue_name
     from rerank_plugin.evaluation.rivals import read_teaching
 
-    dataset: Path | None = options["dataset"]
+    dataset: Path | None = None if catalogue_name(options["dataset"]) else options["dataset"]
     queries = options["queries"] if dataset is None else one_of(dataset, "queries.jsonl")
     if options["teach"] is not None:
-        return read_teaching(options["teach"].name, queries, options["teach"], collection)
+        return read_teaching(options["teach"].name, queries, options["teach"], collection, seed=options["seed"])
     if dataset is None:
         return None
     for split in ("dev", "train"):
         for path in (dataset / "qrels" / f"{split}.tsv", dataset / "qrels" / f"{split}.tsv.gz"):
             if split != options["split"] and path.is_file():
-                return read_teaching(split, queries, path, collection)
+                return read_teaching(split, queries, path, collection, seed=options["seed"])
     return None
 
 
 def write(found: Evaluation, out: Path, *, note: str = "") -> dict[str, Any]:
     """Writes result, runs and report under ``out``; the result object comes back."""
     from rerank_plugin.evaluation.report import render
-    from rerank_plugin.evaluation.result import without_password, write_result, write_text
+    from rerank_plugin.evaluation.result import write_result, write_text
 
     result = write_result(found, out)
-    command = shlex.join(["rerank", *map(without_password, sys.argv[1:])])
-    write_text(out / "report.html", render(found, result, command=command, note=note))
+    write_text(out / "report.html", render(found, result, command=_command(), note=note))
     return result
+
+
+def _command() -> str:
+    from rerank_plugin.evaluation.result import without_password
+
+    return shlex.join(["rerank", *map(without_password, sys.argv[1:])])
+
+
+def show_changes(result: dict[str, Any]) -> None:
+    """What changes, and where the list to judge is, on standard output."""
+    from rerank_plugin.cli.tables import print_changes
+
+    print_changes(result)
 
 
 def show(result: dict[str, Any]) -> None:

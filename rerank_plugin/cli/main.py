@@ -13,6 +13,7 @@ from rerank_plugin.cli.common import as_line
 
 #: Command -> module; the module's attribute has the command's name.
 COMMANDS: dict[str, str] = {
+    "convert": "rerank_plugin.cli.convert",
     "demo": "rerank_plugin.cli.demo",
     "evaluate": "rerank_plugin.cli.evaluate",
     "model": "rerank_plugin.cli.model",

@@ -82,6 +82,8 @@ def print_arms(result: Mapping[str, Any], out: Console | None = None) -> None:
     ):
         if result[key]:
             out.print(f"{result[key]} {told} and are left out.")
+    if result["note"]:
+        out.print(Text(f"{result['note']}."))
 
 
 def print_comparisons(result: Mapping[str, Any], out: Console | None = None) -> None:
@@ -107,3 +109,30 @@ def print_comparisons(result: Mapping[str, Any], out: Console | None = None) -> 
             f"{row['wins']}/{row['ties']}/{row['losses']}",
         )
     out.print(table)
+
+
+def print_changes(result: Mapping[str, Any], out: Console | None = None) -> None:
+    """What each arm changes of the baseline's first ten, where nothing is judged; and how to go on."""
+    out = out or console()
+    table = Table(
+        title=f"{result['dataset']}: {result['queries']} queries without judgments",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=padding(out),
+    )
+    for name in ("candidate", "baseline"):
+        table.add_column(name)
+    for name in ("overlap@10", "RBO", "shift", "first changed", "unchanged", "p50 ms"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in result["changes"]:
+        took = result["arms"][row["candidate"]]["latency_ms"]["p50"]
+        table.add_row(
+            *(Text(row[name], no_wrap=True, overflow="ellipsis") for name in ("candidate", "baseline")),
+            *(f"{row[name]:.2f}" for name in ("overlap@10", "rbo", "shift")),
+            *(f"{row[name]:.0%}" for name in ("first_changed", "unchanged")),
+            "–" if took is None else f"{took:.1f}",
+        )
+    out.print(table)
+    judging = result["judging"]
+    out.print(Text(f"Which is better? Rate the {judging['rows']} documents of {judging['csv']} (0 to 3), then:"))
+    out.print(Text(f"  rerank evaluate ... --queries {result['dataset']} --qrels {judging['csv']}"))

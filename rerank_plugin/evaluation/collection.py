@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, cast
@@ -38,6 +38,8 @@ class Collection:
     unjudged: int
     #: Judged queries without a relevant document: no order can be better than another.
     without_relevant: int
+    #: What was done to the grades, in words; empty for nothing.
+    note: str = ""
 
     def first(self, limit: int) -> Collection:
         """The first ``limit`` queries and their judgments."""
@@ -46,19 +48,46 @@ class Collection:
         return replace(self, queries=kept, qrels={key: self.qrels[key] for key in self.qrels if key in asked})
 
 
-def read_collection(name: str, queries: Path, qrels: Path) -> Collection:
-    """Queries and judgments joined by query id.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgments:
+    """Grades as a file has them."""
 
-    :raises DataError: a file is missing or has a bad line, or no query is judged.
+    #: Query id, or text as :func:`same_text` writes it, -> document -> grade.
+    grades: Qrels
+    #: Whether queries are named by their text.
+    by_text: bool = False
+    #: What was done to the grades, in words; empty for nothing.
+    note: str = ""
+
+    def of(self, queries: Sequence[Query]) -> Qrels:
+        """The grades by query id; judged queries that are not among the given ones keep the name they have here."""
+        if not self.by_text:
+            return self.grades
+        known = {same_text(query.text) for query in queries}
+        mine = {
+            query.query_id: self.grades[text] for query in queries if (text := same_text(query.text)) in self.grades
+        }
+        return {**mine, **{text: grades for text, grades in self.grades.items() if text not in known}}
+
+
+def same_text(text: str) -> str:
+    """The text as it counts for equality: without its case, every run of white space one space."""
+    return " ".join(text.split()).casefold()
+
+
+def joined(name: str, asked: Sequence[Query], judgments: Judgments, where: tuple[Path | str, Path | str]) -> Collection:
+    """Queries and judgments joined by query id, or by text.
+
+    :param where: the two files, for a message.
+    :raises DataError: no query is judged.
     """
-    asked = read_queries(queries)
-    judged = read_qrels(qrels)
+    judged = judgments.of(asked)
     relevant = {key: grades for key, grades in judged.items() if any(grade > 0 for grade in grades.values())}
     kept = tuple(query for query in asked if query.query_id in relevant)
     if not kept:
         example, other = (next(iter(each), "none") for each in (relevant, (query.query_id for query in asked)))
         raise DataError(
-            f"no query of {queries} has a relevant document in {qrels}: "
+            f"no query of {where[0]} has a relevant document in {where[1]}: "
             f"query ids are like {other!r} there and {example!r} here; give files of the same collection"
         )
     return Collection(
@@ -67,6 +96,7 @@ def read_collection(name: str, queries: Path, qrels: Path) -> Collection:
         qrels=relevant,
         unjudged=sum(query.query_id not in judged for query in asked),
         without_relevant=len(judged) - len(relevant),
+        note=judgments.note,
     )
 
 
@@ -75,9 +105,9 @@ def read_beir(folder: Path, split: str = "test") -> Collection:
 
     :raises DataError: a file is missing or has a bad line, or no query is judged.
     """
-    return read_collection(
-        folder.resolve().name, one_of(folder, "queries.jsonl"), one_of(folder / "qrels", f"{split}.tsv")
-    )
+    queries, qrels = one_of(folder, "queries.jsonl"), one_of(folder / "qrels", f"{split}.tsv")
+    judgments = Judgments(grades=read_qrels(qrels))
+    return joined(folder.resolve().name, read_queries(queries), judgments, (queries, qrels))
 
 
 def one_of(folder: Path, name: str) -> Path:

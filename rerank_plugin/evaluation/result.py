@@ -66,16 +66,18 @@ class Evaluation:
             "queries": len(self.collection.qrels),
             "unjudged": self.collection.unjudged,
             "without_relevant": self.collection.without_relevant,
-            "arms": {arm.label: _arm_json(arm, run_path(out, arm.label)) for arm in self.arms},
+            "note": self.collection.note,
+            "arms": {arm.label: arm_json(arm, run_path(out, arm.label)) for arm in self.arms},
             "comparisons": [_comparison_json(each) for each in self.comparisons],
             "seed": self.seed,
-            "now": self.now.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+            "now": moment(self.now),
             "versions": dict(self.versions),
             "checksums": dict(self.checksums),
         }
 
 
-def _arm_json(arm: ArmResult, run: Path) -> dict[str, Any]:
+def arm_json(arm: ArmResult, run: Path) -> dict[str, Any]:
+    """One arm's part of a result."""
     return {
         "kind": arm.kind,
         **{measure: arm.judged.mean(measure) for measure in arm.judged.per_query},
@@ -113,6 +115,11 @@ def _comparison_json(comparison: Comparison) -> dict[str, Any]:
         "ties": found.ties,
         "losses": found.losses,
     }
+
+
+def moment(now: datetime) -> str:
+    """The clock as ``--now`` takes it."""
+    return now.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def run_path(out: Path, label: str) -> Path:

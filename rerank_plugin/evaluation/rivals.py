@@ -7,6 +7,7 @@ by cross-validation: the queries are cut into folds, and each is answered by wha
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -17,7 +18,8 @@ from rerank_plugin.domain.factors import PRIORS
 from rerank_plugin.domain.features import Features
 from rerank_plugin.errors import DataError, MissingExtraError
 from rerank_plugin.evaluation.arms import FUSION_DEPTH, Answer, DenseSearch, Found, Lists, Target, both_lists
-from rerank_plugin.evaluation.collection import Collection, Qrels, Query, read_collection
+from rerank_plugin.evaluation.collection import Collection, Qrels, Query
+from rerank_plugin.evaluation.formats import read_collection
 from rerank_plugin.retrieval.fusion import min_max
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ COLUMNS: tuple[str, ...] = ("words", "meaning", "log_score", "relative_score", "
 SUMMED: tuple[str, ...] = ("meaning", *PRIORS)
 FOLDS = 5
 #: Queries that the rivals learn from, at most: retrieval for more takes longer than they gain.
-MOST_LESSONS = 500
+MOST_LESSONS = 1000
 #: Weights that are tried for each term of the sum.
 _GRID = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
 _PASSES = 3
@@ -242,16 +244,20 @@ class Teaching:
     collection: Collection
 
 
-def read_teaching(name: str, queries: Path, qrels: Path, judged: Collection) -> Teaching | None:
-    """Up to ``MOST_LESSONS`` judged queries, none of those that are judged here; ``None`` where none is left.
+def read_teaching(name: str, queries: Path, qrels: Path, judged: Collection, *, seed: int) -> Teaching | None:
+    """A sample of ``MOST_LESSONS`` judged queries at most, none of those that are judged here.
+
+    ``None`` where none is left.
 
     :raises DataError: a file cannot be read, or its queries have no relevant document.
     """
     asked = {query.query_id for query in judged.queries}
     read = read_collection(name, queries, qrels)
-    kept = tuple(query for query in read.queries if query.query_id not in asked)[:MOST_LESSONS]
+    kept = tuple(query for query in read.queries if query.query_id not in asked)
     if not kept:
         return None
+    if len(kept) > MOST_LESSONS:  # not the first: files are often sorted by source or time
+        kept = tuple(random.Random(seed).sample(kept, MOST_LESSONS))
     return Teaching(name=name, collection=replace(read, queries=kept))
 
 

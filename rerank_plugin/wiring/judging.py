@@ -53,12 +53,6 @@ def evaluate(study: Study, progress: Progress) -> Evaluation:
     bench = Bench(study.setup)
     results = asked(bench, study, progress)
     kinds = {spec.label: spec.kind for spec in study.specs}
-    used_model = "folder" in bench.__dict__ or "rerank" in kinds.values()
-    checksums = dict(study.checksums)
-    if used_model:
-        checksums["model"] = bench.folder.manifest.checksums[bench.folder.manifest.files["model"]]
-    if bench.vectors is not None:
-        checksums["vectors"] = bench.vectors.meta.checksum
     values, lead = per_query(results), lead_pair(kinds)
     return Evaluation(
         collection=study.collection,
@@ -74,10 +68,25 @@ def evaluate(study: Study, progress: Progress) -> Evaluation:
         versions={
             **package_versions(),
             "engine": wiring.engine_version(bench.client),
-            **({"model": bench.folder.name} if used_model else {}),
+            **({"model": bench.folder.name} if uses_model(study) else {}),
         },
-        checksums=checksums,
+        checksums=checksums_of(study, bench),
     )
+
+
+def uses_model(study: Study) -> bool:
+    """Whether any arm reads with a model."""
+    return any(spec.kind not in {"bm25", "run"} for spec in study.specs)
+
+
+def checksums_of(study: Study, bench: Bench) -> dict[str, str]:
+    """Of everything that was read: files, the model, the vectors."""
+    found = dict(study.checksums)
+    if uses_model(study):
+        found["model"] = bench.folder.manifest.checksums[bench.folder.manifest.files["model"]]
+    if bench.vectors is not None:
+        found["vectors"] = bench.vectors.meta.checksum
+    return found
 
 
 def shown(

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import opensearchpy
 import pytest
 from click.testing import CliRunner, Result
 
+from indexer.cli import commands as indexer
 from rerank_plugin.cli.main import main
 from rerank_plugin.demo_data import DIRECTORY
+from rerank_plugin.evaluation.compare import read_per_query
 from rerank_plugin.evaluation.runs import read_trec
 
 NOW = "2026-01-01T00:00:00Z"
@@ -141,3 +145,103 @@ def test_a_run_of_other_queries_is_refused(demo, tmp_path):
         demo, tmp_path / "to", "--dataset", str(DIRECTORY), "--first-stage-run", str(tmp_path / "other.run")
     )
     assert (finished.exit_code, "has none of the queries" in finished.output) == (1, True)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """The bundled queries as a log: a text a line, one of them twice."""
+    queries = [json.loads(line)["text"] for line in (DIRECTORY / "queries.jsonl").read_text().splitlines()]
+    path = tmp_path / "log.txt"
+    path.write_text("\n".join([*queries, queries[0].upper()]) + "\n", encoding="utf-8")
+    return path
+
+
+def test_without_judgments_it_says_what_changes_and_the_list_comes_back(demo, tmp_path, log):
+    vectors = ["--vectors", str(demo / "vectors")]
+    finished = evaluate(demo, tmp_path / "to", "--queries", str(log), *vectors, "--judge", "3", "--json")
+    assert finished.exit_code == 0, finished.output
+    result = json.loads(finished.stdout)
+    assert (result["queries"], list(result["arms"])) == (40, ["bm25", "dense", "fused", "rerank"])
+    row = next(each for each in result["changes"] if (each["baseline"], each["candidate"]) == ("bm25", "rerank"))
+    assert 0.3 < row["overlap@10"] < 0.9
+    assert 0 < row["first_changed"] < 1
+    assert (result["judging"]["queries"], result["judging"]["rows"] > 10) == (3, True)
+    report = (tmp_path / "to" / "report.html").read_text()
+    assert "of bm25&#39;s first 10 hits" in report
+    assert report.count('class="pair"') == 6
+    judging = Path(result["judging"]["csv"])
+    rows = judging.read_text().splitlines()
+    assert rows[0] == "query,docid,title,rating"
+    judging.write_text("\n".join([rows[0], *(f"{each}{place % 3}" for place, each in enumerate(rows[1:]))]) + "\n")
+    back = evaluate(demo, tmp_path / "back", "--queries", str(log), "--qrels", str(judging), *vectors, "--json")
+    assert back.exit_code == 0, back.output
+    judged = json.loads(back.stdout)
+    assert (judged["queries"], judged["unjudged"]) == (3, 38)
+    assert judged["arms"]["rerank"]["Judged@10"] == judged["arms"]["bm25"]["Judged@10"] == 1.0
+
+
+def test_without_judgments_a_table_is_printed_and_conditions_on_the_cost_still_hold(demo, tmp_path, log):
+    checks = ["--fail-if", "rerank.fallbacks > 0", "--fail-if", "rerank.p95 > 0"]
+    finished = evaluate(demo, tmp_path, "--queries", str(log), "--limit", "4", *checks)
+    assert finished.exit_code == 3
+    assert "4 queries without judgments" in finished.output
+    assert "Failed: rerank.p95 > 0" in finished.output
+    assert "--qrels" in finished.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--arm", "bm25"], "nothing to say of one arm alone"),
+        (["--arm", "bm25", "--arm", "sum"], "the arm sum learns from judgments; give --teach"),
+        (["--fail-if", "rerank.nDCG@10 < 1"], "'rerank.nDCG@10' is none of"),
+        (["--qrels", "none.csv"], "none.csv does not exist"),
+    ],
+)
+def test_what_needs_judgments_is_refused_without_them(demo, tmp_path, log, arguments, told):
+    finished = evaluate(demo, tmp_path / "to", "--queries", str(log), *arguments)
+    assert finished.exit_code == 1
+    assert told in finished.output
+    assert finished.output.count("\n") == 1
+
+
+def test_judgments_are_converted_and_judge_the_same(demo, tmp_path):
+    before = json.loads((demo / "result.json").read_text())["arms"]["bm25"]["nDCG@10"]
+    for form in ("quepid", "workbench", "rank_eval"):
+        finished = rerank("convert", "--dataset", str(DIRECTORY), "--to", form, "--out", str(tmp_path / form), "--json")
+        assert finished.exit_code == 0, finished.output
+        told = json.loads(finished.stdout)
+        assert (told["queries"], told["judgments"]) == (40, 284)
+        files = ["--queries", told["files"][0], "--qrels", told["files"][-1]]
+        again = evaluate(demo, tmp_path / f"{form}-judged", *files, "--arm", "bm25", "--json")
+        assert json.loads(again.stdout)["arms"]["bm25"]["nDCG@10"] == before, form
+    refused = rerank("convert", "--dataset", str(DIRECTORY), "--to", "xml", "--out", str(tmp_path))
+    assert (refused.exit_code, "--to xml is no form; it is one of beir" in refused.output) == (1, True)
+
+
+def test_an_engines_own_rank_eval_says_the_same(opensearch_url, tmp_path):
+    """The body we write, run by a real OpenSearch, whose nDCG has the exponential gain.
+
+    Of a query with fewer than ten hits it cuts the best order to as many, so a single good hit is perfect there: such
+    queries are left out.
+    """
+    client = opensearchpy.OpenSearch(opensearch_url)
+    index = f"rank-eval-{uuid4().hex[:8]}"
+    load = ["load", "--engine", opensearch_url, "--index", index, "--docs", str(DIRECTORY), "--now", NOW]
+    assert CliRunner().invoke(indexer, [*load, "--rejects", str(tmp_path / "r.jsonl")]).exit_code == 0
+    try:
+        options = ["--dataset", str(DIRECTORY), "--to", "rank_eval", "--index", index, "--out", str(tmp_path)]
+        assert rerank("convert", *options).exit_code == 0
+        body = json.loads((tmp_path / "rank_eval.json").read_text())
+        theirs = client.rank_eval(index=index, body=body)
+        judged = ["--dataset", str(DIRECTORY), "--arm", "bm25", "--gain", "exponential", "--out", str(tmp_path / "to")]
+        ours = rerank("evaluate", "--engine", opensearch_url, "--index", index, *judged, "--json")
+        assert ours.exit_code == 0, ours.output
+        values = read_per_query(tmp_path / "to" / "per_query.json")["nDCG@10"]["bm25"]
+        scores = {
+            query: found["metric_score"] for query, found in theirs["details"].items() if len(found["hits"]) == 10
+        }
+        assert len(scores) > 25
+        assert {query: values[query] for query in scores} == pytest.approx(scores, abs=1e-9)
+    finally:
+        client.indices.delete(index=index)

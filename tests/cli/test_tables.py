@@ -40,6 +40,7 @@ RESULT: dict[str, Any] = {
     "gain": "linear",
     "unjudged": 0,
     "without_relevant": 0,
+    "note": "",
     "arms": {"bm25": ARM, "an arm with a very long label": ARM},
     "comparisons": [ROW],
 }

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from rerank_plugin.errors import DataError
-from rerank_plugin.evaluation.collection import Query, read_beir, read_collection, read_qrels, read_queries
+from rerank_plugin.evaluation.collection import Query, read_beir, read_qrels, read_queries
+from rerank_plugin.evaluation.formats import read_collection
 
 QUERIES = """{"_id": "q1", "text": "one", "metadata": {"self": "d9"}}
 

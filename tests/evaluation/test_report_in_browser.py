@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from evaluation_samples import evaluation
+from evaluation_samples import changed_report, evaluation
 from harness.browser import browser
 from rerank_plugin.evaluation.report import render
 from rerank_plugin.evaluation.result import write_result
@@ -40,12 +40,26 @@ CUT = """() => [...document.querySelectorAll("body *")].filter((each) => {
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     found = evaluation(queries=12)
     path = folder / "report.html"
     path.write_text(render(found, write_result(found, folder), command="rerank evaluate"), encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="module")
+def unjudged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("changes") / "report.html"
+    path.write_text(changed_report(), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(params=["judged", "unjudged"])
+def report(request: pytest.FixtureRequest) -> Path:
+    """Both kinds of report."""
+    found: Path = request.getfixturevalue(request.param)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -105,8 +119,8 @@ def test_it_prints_dark_on_white_even_from_a_dark_screen(chromium, report):
     page.close()
 
 
-def test_everything_a_reader_came_for_can_be_seen(chromium, report):
-    page, _ = opened(chromium, report)
+def test_everything_a_reader_came_for_can_be_seen(chromium, judged):
+    page, _ = opened(chromium, judged)
     heads = page.locator("h2").all_inner_texts()
     assert heads == [
         "Arms",
