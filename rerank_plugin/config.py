@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -14,12 +15,18 @@ from rerank_plugin.domain.factors import PRIORS, Weights
 from rerank_plugin.domain.numbers import is_finite_number
 from rerank_plugin.errors import ConfigError, DataError
 
-Mode = Literal["on", "off"]
+Mode = Literal["on", "off", "shadow"]
 Dense = Literal["off", "reorder", "extend"]
 Scale = Literal["unit", "log", "saturation", "date"]
 
 #: Environment variable that overrides ``Rerank.mode`` of every client in the process: ``off`` is the kill switch.
 MODE_VARIABLE = "RERANK_MODE"
+#: Environment variable with a path: while a file of that name exists, every client of the process is off.
+KILL_FILE_VARIABLE = "RERANK_KILL_FILE"
+#: Environment variable with the settings file of clients that are given no settings.
+CONFIG_VARIABLE = "RERANK_CONFIG"
+#: The most bytes of a settings file.
+MOST_BYTES = 1 << 20
 #: Environment variable with the model folder to use where none is configured.
 MODEL_VARIABLE = "RERANK_MODEL"
 
@@ -76,6 +83,49 @@ def _field_source(factor: str, value: Any) -> FieldSource:
     raise ConfigError(f"field_map.{factor} must be a field name or an object, got {value!r}")
 
 
+#: Settings of the client's one model: they cannot differ by index.
+_OF_THE_CLIENT = ("model", "threads", "max_concurrent", "indices")
+
+
+def _of_index(pattern: Any, common: Mapping[str, Any], given: Any) -> Rerank:
+    """The settings of an index: the client's, with what is given for the pattern."""
+    if isinstance(given, Rerank):
+        return given
+    if not isinstance(pattern, str) or not isinstance(given, Mapping):
+        raise ConfigError(f"indices.{pattern} must be an object of settings, got {given!r}")
+    for name in _OF_THE_CLIENT:
+        if name in given:
+            raise ConfigError(f"indices.{pattern}.{name} cannot differ by index; use one client per {name}")
+    try:
+        return Rerank.of({**{name: each for name, each in common.items() if name != "indices"}, **given})
+    except ConfigError as error:
+        raise ConfigError(f"indices.{pattern}: {error}") from error
+
+
+def _from_file(path: Path) -> Any:
+    """What a settings file holds: TOML (``.toml``) or JSON (``.json``)."""
+    import json
+    import tomllib
+
+    readers: dict[str, Callable[[str], Any]] = {".toml": tomllib.loads, ".json": json.loads}
+    if path.suffix not in readers:
+        raise ConfigError(f"the settings file {path} must end in .toml or .json")
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"the settings file {path} cannot be read: {error.strerror}") from error
+    if len(content) > MOST_BYTES:
+        raise ConfigError(f"the settings file {path} has more than {MOST_BYTES} bytes")
+    try:
+        found = readers[path.suffix](content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"the settings file {path} is no {path.suffix[1:].upper()}: {error}") from error
+    if not isinstance(found, Mapping):
+        raise ConfigError(f"the settings file {path} must hold an object, found {type(found).__name__}")
+    return found
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rerank:
     """How a client reranks. Everything has a default; ``Rerank()`` reranks with the shipped model.
@@ -83,8 +133,11 @@ class Rerank:
     :raises ConfigError: any value out of its range, naming the setting, what was wanted and what was found.
     """
 
-    #: ``off`` leaves every search exactly as it is. ``RERANK_MODE`` in the environment overrides it.
+    #: ``off`` leaves every search exactly as it is; ``shadow`` ranks, logs and changes nothing but the status.
+    #: ``RERANK_MODE`` in the environment overrides it.
     mode: Mode = "on"
+    #: Of all users (where none is named: of all query texts), the share whose searches are reranked, in [0, 1].
+    share: float = 1.0
     #: Candidates rescored per query, whatever ``from`` and ``size`` are.
     window: int = 100
     #: Log-odds per factor; ``None`` takes the model folder's. Given weights set every gate to 1.
@@ -109,15 +162,19 @@ class Rerank:
     dense_size: int = 100
     #: Our whole share of a search call in milliseconds; ``None`` is no limit.
     deadline_ms: float | None = None
+    #: Searches that the model may work on at once; one more keeps the engine's order.
+    max_concurrent: int = 32
     #: Threads of the model's session; ``None`` lets onnxruntime choose.
     threads: int | None = None
+    #: Index name or pattern (``articles-*``) -> what differs there; the first pattern that fits counts.
+    indices: Mapping[str, Rerank] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
             raise ConfigError(f"mode must be one of {', '.join(get_args(Mode))}, got {self.mode!r}")
         if self.dense not in get_args(Dense):
             raise ConfigError(f"dense must be one of {', '.join(get_args(Dense))}, got {self.dense!r}")
-        for name, low, high in (("window", 1, 1000), ("dense_size", 1, 1000)):
+        for name, low, high in (("window", 1, 1000), ("dense_size", 1, 1000), ("max_concurrent", 1, 10_000)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
                 raise ConfigError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
@@ -125,6 +182,8 @@ class Rerank:
             value = getattr(self, name)
             if value is not None and not (is_finite_number(value) and value > 0):
                 raise ConfigError(f"{name} must be above 0, got {value!r}")
+        if not is_finite_number(self.share) or not 0 <= self.share <= 1:
+            raise ConfigError(f"share must be from 0 to 1, got {self.share!r}")
         if self.threads is not None and (type(self.threads) is not int or self.threads < 1):
             raise ConfigError(f"threads must be a whole number of at least 1, got {self.threads!r}")
         if not isinstance(self.weights, (Weights, type(None))):
@@ -147,19 +206,24 @@ class Rerank:
                 )
 
     @classmethod
-    def of(cls, value: Rerank | Mapping[str, Any] | bool | None) -> Rerank:
-        """Settings from what a caller may write after ``rerank=``: settings, a mapping of them, True, False or None.
+    def of(cls, value: Rerank | Mapping[str, Any] | str | Path | bool | None) -> Rerank:
+        """Settings from what a caller may write after ``rerank=``.
 
-        Loose forms are converted here, once: weights from a mapping or ``f=w,...``, paths from strings, lists.
+        That is settings, a mapping of them, a settings file's path, True, False or None. Loose forms are converted
+        here, once: weights from a mapping or ``f=w,...``, paths from strings, lists.
 
-        :raises ConfigError: an unknown setting or a value out of range.
+        :raises ConfigError: an unknown setting, a value out of range or a file that is none.
         """
         if isinstance(value, Rerank):
             return value
+        if value is None and os.environ.get(CONFIG_VARIABLE):
+            value = os.environ[CONFIG_VARIABLE]
+        if isinstance(value, (str, Path)):
+            value = _from_file(Path(value))
         if value is None or isinstance(value, bool):
             return cls(mode="off" if value is False else "on")
         if not isinstance(value, Mapping):
-            raise ConfigError(f"rerank must be settings, a mapping, True or False, got {type(value).__name__}")
+            raise ConfigError(f"rerank must be settings, a mapping, a file, True or False, got {type(value).__name__}")
         known = {each.name for each in fields(cls)}
         unknown = sorted(set(value) - known, key=str)
         if unknown:
@@ -188,10 +252,21 @@ class Rerank:
         if not isinstance(field_map, Mapping):
             raise ConfigError(f"field_map must be an object of factors and fields, got {field_map!r}")
         settings["field_map"] = {factor: _field_source(factor, source) for factor, source in field_map.items()}
-        return cls(**settings)
+        indices = settings.pop("indices", None) or {}
+        if not isinstance(indices, Mapping):
+            raise ConfigError(f"indices must be an object of index patterns and settings, got {indices!r}")
+        return cls(**settings, indices={pattern: _of_index(pattern, value, each) for pattern, each in indices.items()})
+
+    def for_index(self, expression: str) -> Rerank:
+        """The settings for a search of an index expression: of the first pattern that fits all its names."""
+        names = [name for name in expression.split(",") if name]
+        for pattern, settings in self.indices.items():
+            if names and all(fnmatchcase(name, pattern) for name in names):
+                return settings
+        return self
 
     def with_environment(self, environ: Mapping[str, str] = os.environ) -> Rerank:
-        """These settings with ``RERANK_MODE`` and ``RERANK_MODEL`` applied.
+        """These settings with ``RERANK_MODE``, ``RERANK_KILL_FILE`` and ``RERANK_MODEL`` applied.
 
         :raises ConfigError: ``RERANK_MODE`` holds something else than a mode.
         """
@@ -201,6 +276,9 @@ class Rerank:
             if mode not in get_args(Mode):
                 raise ConfigError(f"{MODE_VARIABLE} must be one of {', '.join(get_args(Mode))}, got {mode!r}")
             changed = replace(changed, mode=cast(Mode, mode))
+        kill_file = environ.get(KILL_FILE_VARIABLE, "")
+        if kill_file and os.path.exists(kill_file):
+            changed = replace(changed, mode="off")
         if changed.model is None and environ.get(MODEL_VARIABLE):
             changed = replace(changed, model=Path(environ[MODEL_VARIABLE]))
         return changed

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import Any
 
 from opensearchpy.exceptions import TransportError
 
 from rerank_plugin.client.course import Course
 from rerank_plugin.client.pipeline import Pipeline
-from rerank_plugin.client.plan import Off, Search, Skip, make_plan, split_body
+from rerank_plugin.client.plan import Off, Plan, Search, Skip, make_plan, split_body
 from rerank_plugin.client.render import Status, with_status
 from rerank_plugin.client.steps import FetchOwn, Step
 from rerank_plugin.errors import ConfigError, RefusedError, RerankError
@@ -38,6 +39,8 @@ def attempt(search: Search, pipeline: Pipeline) -> Generator[Step, Any, Any]:
         status = Status(status="skipped", reason=plan.reason, window=plan.window)
         return (yield from _own(plan.body, status, pipeline, started))
     status = Status(status="applied", window=plan.window)
+    if plan.settings.mode == "shadow":
+        return (yield from _shadow(search, plan, status, pipeline, started))
     try:
         response = yield from Course(search, plan, pipeline, status, started).run()
     except TransportError as error:
@@ -63,6 +66,26 @@ def attempt(search: Search, pipeline: Pipeline) -> Generator[Step, Any, Any]:
     )
     _LOG.warning("reranking fell back to the engine's order: %s", failed.reason)
     return (yield from _own(plan.own_body, failed, pipeline, started))
+
+
+def _shadow(
+    search: Search, plan: Plan, status: Status, pipeline: Pipeline, started: float
+) -> Generator[Step, Any, Any]:
+    """The engine's answer to the caller's own search, and beside it what reranking would have made of it."""
+    response = yield FetchOwn(plan.own_body)
+    status.retrieve_ms = 1000.0 * (pipeline.clock() - started)
+    if not isinstance(response, Mapping) or "hits" not in response:
+        return response
+    try:
+        reranked = yield from Course(search, plan, pipeline, status, started).run()
+    except Exception as error:
+        status.reason = f"would have fallen back: {_reason(error)}"[:_REASON_LENGTH]
+    else:
+        status.shadow = [{"_index": hit["_index"], "_id": hit["_id"]} for hit in reranked["hits"]["hits"]]
+    status.status = "shadow"
+    status.total_ms = 1000.0 * (pipeline.clock() - started)
+    _LOG.info("shadow: %s", json.dumps({"query": plan.text, "index": plan.index, **status.to_json()}))
+    return with_status(response, status)
 
 
 def _own(body: Any, status: Status, pipeline: Pipeline, started: float) -> Generator[Step, Any, Any]:

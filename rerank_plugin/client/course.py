@@ -12,7 +12,6 @@ from rerank_plugin.client.meta import Metas, read_metas
 from rerank_plugin.client.paging import (
     Placed,
     clock_hour,
-    is_whole,
     order_id_of,
     page_slices,
     place,
@@ -28,7 +27,7 @@ from rerank_plugin.client.similarity import similarity, waived_clauses
 from rerank_plugin.client.source import narrow_source, wider_source
 from rerank_plugin.client.steps import Fetch, Local, Rank, ReadMapping
 from rerank_plugin.domain.candidate import Ranking
-from rerank_plugin.errors import RefusedError, RerankError
+from rerank_plugin.errors import RefusedError
 from rerank_plugin.ranking.types import RankRequest
 
 Hit = Mapping[str, Any]
@@ -167,7 +166,7 @@ class Course:
         plan, status, clock = self._plan, self._status, self._pipeline.clock
         keys = [key_of(hit) for hit in window]
         began = clock()
-        similar = yield from similarity(plan, self._pipeline.dense, self._metas, keys)
+        similar = yield from similarity(plan, self._pipeline.dense(plan.settings), self._metas, keys)
         status.features_ms += 1000.0 * (clock() - began)
         found = yield from self._documents(list(similar.near), optional=True, cheap_source=source)
         added = [key for key in similar.near if key in found]
@@ -187,8 +186,6 @@ class Course:
         ranking: Ranking = yield Rank(request)
         if ranking.refusal:
             raise RefusedError(ranking.refusal)
-        if not is_whole(ranking, candidates):
-            raise RerankError("the ranker lost documents, repeated some or gave scores that are no numbers")
         status.model_ms = ranking.model_ms
         order = Order(self._digest, (*keys, *added), len(added), _without_texts(ranking))
         if len(set(order.keys)) == len(order.keys):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from rerank_plugin.client.forking import after_fork
 from rerank_plugin.errors import VectorIndexError
 from rerank_plugin.ranking.types import Ranker
 
@@ -55,6 +56,10 @@ class FolderDense:
     def __init__(self, folder: Path, ranker: Callable[[], DenseRanker]) -> None:
         self._folder = folder
         self._ranker = ranker
+        self._renew()
+        after_fork(self._renew)
+
+    def _renew(self) -> None:
         self._opened: VectorIndex | None = None
         self._lock = threading.Lock()
 

@@ -15,7 +15,7 @@ from rerank_plugin.errors import ConfigError, RerankError
 KEY = "rerank"
 #: Keys that stand for a setting of the same name.
 _SETTINGS = ("weights", "window", "deadline_ms", "mode", "now")
-_KNOWN = (*_SETTINGS, "query_text", "order_id")
+_KNOWN = (*_SETTINGS, "query_text", "order_id", "user")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,8 @@ class Options:
     query_text: str = ""
     #: The order this page belongs to, where the caller names it.
     order_id: str = ""
+    #: Who searches, where the caller says so: one user always falls on the same side of a ``share``.
+    user: str = ""
 
 
 def read_options(given: Any, settings: Rerank) -> Options:
@@ -41,7 +43,7 @@ def read_options(given: Any, settings: Rerank) -> Options:
     unknown = sorted(set(given) - set(_KNOWN), key=str)
     if unknown:
         raise ConfigError(f"unknown key {KEY}.{unknown[0]}; known are {', '.join(_KNOWN)}")
-    for name in ("query_text", "order_id", "now"):
+    for name in ("query_text", "order_id", "now", "user"):
         if not isinstance(given.get(name, ""), str):
             raise ConfigError(f"{KEY}.{name} must be a string, got {given[name]!r}")
     if not isinstance(given.get("weights"), (Mapping, str, type(None))):
@@ -52,7 +54,8 @@ def read_options(given: Any, settings: Rerank) -> Options:
         changed = replace(settings, **{name: getattr(parsed, name) for name in named})
     except RerankError as error:
         raise ConfigError(f"{KEY}: {error}") from error
-    return Options(changed, " ".join(given.get("query_text", "").split()), given.get("order_id", ""))
+    text = " ".join(given.get("query_text", "").split())
+    return Options(changed, text, given.get("order_id", ""), given.get("user", ""))
 
 
 def refusal(error: ConfigError) -> RequestError:

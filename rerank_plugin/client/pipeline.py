@@ -7,10 +7,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import cast
 
 from rerank_plugin.client.dense import Dense, DenseRanker, FolderDense
+from rerank_plugin.client.forking import after_fork
+from rerank_plugin.client.guard import Guard, Guarded
 from rerank_plugin.client.meta import MetaCache
+from rerank_plugin.client.paging import is_whole
 from rerank_plugin.client.rewrite import Key
 from rerank_plugin.client.ttl_cache import TtlCache
 from rerank_plugin.config import Rerank
@@ -22,6 +26,10 @@ from rerank_plugin.ranking.types import Ranker, RankRequest, RefusingRanker
 ORDER_TTL_SECONDS = 300.0
 #: Documents in all orders kept: 256 windows of 100. Each takes about 1 kB.
 DOCUMENTS_IN_ORDERS = 25_600
+#: What a model gets beyond a deadline before it is left to itself: it looks at the clock between waves only.
+GRACE_SECONDS = 0.25
+#: What a model gets where the caller set no deadline.
+PATIENCE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,25 +82,41 @@ class Pipeline:
         self.orders: TtlCache[Order] = TtlCache(
             DOCUMENTS_IN_ORDERS, ORDER_TTL_SECONDS, clock, cost=lambda order: len(order.keys) + 1
         )
+        self.guard = Guard(settings.max_concurrent, clock)
         self._load = load
-        self._ranker = ranker
-        self._lock = threading.Lock()
+        self._given = ranker
+        self._renew()
+        after_fork(self._renew)
         self._dense = dense
-        if dense is None and settings.vectors is not None:
-            self._dense = FolderDense(settings.vectors, lambda: cast(DenseRanker, self.ranker()))
+        folders = {each.vectors for each in (settings, *settings.indices.values()) if each.vectors is not None}
+        self._folders = {folder: FolderDense(folder, lambda: cast(DenseRanker, self.ranker())) for folder in folders}
+
+    def _renew(self) -> None:
+        """A forked worker opens a model of its own: sessions and their threads do not survive a fork."""
+        self._lock = threading.Lock()
+        self._ranker: Ranker | None = self._given
 
     def ranker(self) -> Ranker:
-        """The ranker, opened once.
+        """The ranker, opened once; a process and its forks have one each.
 
         :raises RerankError: the model folder cannot be used.
         """
         with self._lock:
             if self._ranker is None:
-                self._ranker = self._load(self.settings.with_environment())
+                try:
+                    self._ranker = self._load(self.settings.with_environment())
+                except Exception:
+                    self.guard.failed()
+                    raise
             return self._ranker
 
     def model(self) -> str:
-        """The model's name."""
+        """The model's name.
+
+        :raises OverloadedError: a window would not be ranked now, so that none need be fetched.
+        :raises RerankError: the model folder cannot be used.
+        """
+        self.guard.check()
         return self.ranker().model
 
     def refusal(self, query: str) -> str:
@@ -100,17 +124,27 @@ class Pipeline:
         ranker = self.ranker()
         return ranker.refusal(query) if isinstance(ranker, RefusingRanker) else ""
 
-    def rank(self, requests: Sequence[RankRequest]) -> list[Ranking]:
-        """One ranking per request, in their order.
+    def rank(self, requests: Sequence[RankRequest]) -> Guarded[list[Ranking]]:
+        """One ranking per request, in their order, on its way in a thread.
 
-        :raises RerankError: the model failed, or did not answer every request.
+        Its errors come with its result: the model failed, lost candidates or gave scores that are no numbers.
+
+        :raises OverloadedError: the model has all the work it may have, or failed too often of late.
         """
+        ends = [request.deadline for request in requests if request.deadline is not None]
+        bounded = bool(ends) and len(ends) == len(requests)
+        seconds = max(max(ends) - self.clock(), 0.0) + GRACE_SECONDS if bounded else PATIENCE_SECONDS
+        return self.guard.start(partial(self._ranked, requests), seconds)
+
+    def _ranked(self, requests: Sequence[RankRequest]) -> list[Ranking]:
         rankings = self.ranker().rank(requests)
         if len(rankings) != len(requests):
             raise RerankError(f"the ranker answered {len(rankings)} of {len(requests)} requests")
+        for request, ranking in zip(requests, rankings, strict=True):
+            if not ranking.refusal and not is_whole(ranking, request.candidates):
+                raise RerankError("the ranker lost documents, repeated some or gave scores that are no numbers")
         return rankings
 
-    @property
-    def dense(self) -> Dense | None:
-        """The vector index, where one is configured."""
-        return self._dense
+    def dense(self, settings: Rerank) -> Dense | None:
+        """The vector index of a search's settings, where one is configured."""
+        return self._folders.get(settings.vectors) if self._dense is None and settings.vectors else self._dense

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 from rerank_plugin.client.options import KEY, Options, read_options
 from rerank_plugin.client.query_text import NoQueryText, Path, QueryText, read_query_text
@@ -101,6 +103,7 @@ def make_plan(search: Search, settings: Rerank) -> Plan | Skip | Off:
     :raises ConfigError: its ``rerank`` object cannot be followed.
     """
     own_body, body, given = split_body(search.body)
+    settings = settings.for_index(unquote(search.index))
     try:
         killed = Rerank().with_environment().mode == "off"  # this switch stands above the request's own wish
         settings = settings.with_environment()
@@ -171,6 +174,8 @@ def _planned(search: Search, own_body: Any, body: Mapping[str, Any], options: Op
     asked = _query_text(query, options.query_text)
     if isinstance(asked, NoQueryText):
         return Skip(own_body, asked.reason, window)
+    if not _has_share(options.settings.share, options.user or asked.text.casefold()):
+        return Skip(own_body, f"outside the share of {options.settings.share:g} of the traffic", window)
     moved = {key: value for key, value in body.items() if key not in {"from", "size", "_source", "sort", "query"}}
     if _flag(search.params.get("explain")):
         moved["explain"] = True
@@ -189,6 +194,12 @@ def _planned(search: Search, own_body: Any, body: Mapping[str, Any], options: Op
         settings=options.settings,
         order_id=options.order_id,
     )
+
+
+def _has_share(share: float, who: str) -> bool:
+    """Whether a user, or a query text where no user is named, is among the share that is reranked: always the same."""
+    place = int.from_bytes(hashlib.sha256(who.encode("utf-8", "surrogatepass")).digest()[:8]) / 2**64
+    return place < share
 
 
 def _number(search: Search, body: Mapping[str, Any], name: str, default: int) -> int:

@@ -15,7 +15,8 @@ from rerank_plugin.domain.candidate import FactorTerm, Ranking
 class Status:
     """What happened to one search; every response carries it under ``rerank``."""
 
-    #: ``applied``, ``partial`` (the deadline cut the scoring), ``skipped`` (not ours to rerank), ``fallback`` (failed).
+    #: ``applied``, ``partial`` (the deadline cut the scoring), ``skipped`` (not ours to rerank), ``fallback`` (failed),
+    #: ``shadow`` (ranked, and the engine's own answer returned).
     status: str
     #: One line; None when there is nothing to explain.
     reason: str | None = None
@@ -39,6 +40,8 @@ class Status:
     dense: str = ""
     #: Documents in a language that the model does not know; shown when there are some.
     unknown_language: int = 0
+    #: The hits that the page would have shown, in order; of ``shadow`` alone.
+    shadow: list[dict[str, str]] | None = None
 
     def ranked(self, ranking: Ranking) -> None:
         """Takes over what a ranking says of itself."""
@@ -73,6 +76,7 @@ class Status:
             "truncated": self.truncated,
         }
         sometimes = {"meta": self.meta, "dense": self.dense, "unknown_language": self.unknown_language}
+        sometimes["shadow"] = self.shadow
         block.update((name, said) for name, said in sometimes.items() if said)
         return block
 

@@ -78,7 +78,7 @@ class RerankTransport(Reranking):
 
     def _answered(self, call: EngineCall | RankCall | LocalCall, timeout: float | None) -> Any:
         if isinstance(call, RankCall):
-            return self._pipeline.rank(call.requests)
+            return self._pipeline.rank(call.requests).result()
         if isinstance(call, LocalCall):
             return call.run()
         return self._inner.perform_request(call.method, call.path, **_arguments(call, timeout))
@@ -127,7 +127,7 @@ class AsyncRerankTransport(Reranking):
 
     async def _answered(self, call: EngineCall | RankCall | LocalCall, timeout: float | None) -> Any:
         if isinstance(call, RankCall):
-            return await asyncio.to_thread(self._pipeline.rank, call.requests)
+            return await self._pipeline.rank(call.requests).awaited()
         if isinstance(call, LocalCall):
             return await asyncio.to_thread(call.run)
         return await self._inner.perform_request(call.method, call.path, **_arguments(call, timeout))

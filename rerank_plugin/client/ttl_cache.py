@@ -7,6 +7,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from rerank_plugin.client.forking import after_fork
+
 Value = TypeVar("Value")
 
 
@@ -27,9 +29,13 @@ class TtlCache(Generic[Value]):
     ) -> None:
         self._size = size
         self._cost = cost
-        self._held = 0
         self._ttl_seconds = ttl_seconds
         self._clock = clock
+        self._renew()
+        after_fork(self._renew)
+
+    def _renew(self) -> None:
+        self._held = 0
         self._entries: OrderedDict[str, tuple[float, Value]] = OrderedDict()
         self._lock = threading.Lock()
 
