@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 import re
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from rerank_plugin.errors import ConfigError, RerankError, os_error_line
+from indexer.options import ENGINE, FILE, FOLDER, clock_of, half_life_of, print_report, progress_of, signals_of
+from indexer.reindex.command import reindex_command
+from rerank_plugin.errors import RerankError, os_error_line
 
 if TYPE_CHECKING:
     from indexer.vectors import Encoder
-
-_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
-_FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -32,14 +28,14 @@ def commands() -> None:
 
 
 @commands.command("load")
-@click.option("--engine", required=True, help="http(s)://host:9200 or embedded:PATH.")
+@ENGINE
 @click.option("--index", required=True, help="Name of the index to make.")
 @click.option("--docs", required=True, help="JSONL file (.gz too), BEIR directory, or - for standard input.")
-@click.option("--links", type=_FILE, help='Links between documents: {"from","to"} per line, or two columns with a tab.')
-@click.option("--events", type=_FILE, help='Counts per document: {"_id","views",...} or {"_id","event"} per line.')
-@click.option("--vectors", type=_FOLDER, help="Folder for the vector index; without it there is no novelty.")
-@click.option("--model", type=_FOLDER, help="Model folder that makes the vectors.  [default: the shipped one]")
-@click.option("--signals", type=_FILE, help="TOML or JSON naming the fields of dates, links, trust and counts.")
+@click.option("--links", type=FILE, help='Links between documents: {"from","to"} per line, or two columns with a tab.')
+@click.option("--events", type=FILE, help='Counts per document: {"_id","views",...} or {"_id","event"} per line.')
+@click.option("--vectors", type=FOLDER, help="Folder for the vector index; without it there is no novelty.")
+@click.option("--model", type=FOLDER, help="Model folder that makes the vectors.  [default: the shipped one]")
+@click.option("--signals", type=FILE, help="TOML or JSON naming the fields of dates, links, trust and counts.")
 @click.option("--now", metavar="ISO", help="The clock of freshness.  [default: the time of the load]")
 @click.option("--half-life-days", type=float, help="Half-life of freshness.  [default: median age, at least 365]")
 @click.option("--analyzer", type=click.Choice(["english", "standard", "cjk"]), default="english", show_default=True)
@@ -56,37 +52,29 @@ def load_command(**options: Any) -> None:
     Bad records are counted, listed with their line and reason, and stop nothing.
     """
     from indexer.load import LoadJob, load
-    from indexer.progress import Bars, Silent
-    from indexer.signal_config import SignalConfig
-    from rerank_plugin.domain.features import parse_date
     from rerank_plugin.engines.connect import connect
 
-    half_life_days = options["half_life_days"]
-    if half_life_days is not None and not (math.isfinite(half_life_days) and half_life_days > 0):
-        raise ConfigError(f"--half-life-days must be above 0, got {half_life_days:g}")
     job = LoadJob(
         index=options["index"],
         docs=options["docs"],
         links=options["links"],
         events=options["events"],
         vectors=options["vectors"],
-        now=datetime.now(UTC).replace(microsecond=0) if options["now"] is None else parse_date(options["now"]),
-        half_life_days=half_life_days,
+        now=clock_of(options["now"]),
+        half_life_days=half_life_of(options["half_life_days"]),
         rejects=options["rejects"] or Path(re.sub(r"[^\w.-]", "_", options["index"]) + ".rejects.jsonl"),
         recreate=options["recreate"],
         analyzer=options["analyzer"],
-        signals=SignalConfig() if options["signals"] is None else SignalConfig.read(options["signals"]),
+        signals=signals_of(options["signals"]),
         run_id=uuid.uuid4().hex,
     )
     encoder = None if job.vectors is None else _encoder(options["model"])
     with _closed(connect(options["engine"])) as client:
-        report = load(job, client, encoder, Bars() if sys.stderr.isatty() else Silent())
-    if options["as_json"]:
-        click.echo(json.dumps(report.as_json()))
-    else:
-        from rich.console import Console
+        report = load(job, client, encoder, progress_of())
+    print_report(report, as_json=options["as_json"])
 
-        report.show(Console())
+
+commands.add_command(reindex_command)
 
 
 @contextmanager

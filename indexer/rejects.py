@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections import Counter
 from pathlib import Path
 from types import TracebackType
@@ -17,30 +18,35 @@ BEGINNING = 200
 
 
 class Rejects:
-    """The rejects file of one load, as a context manager; a file without entries is removed at the end.
+    """The rejects file of one run, as a context manager; a file without entries is removed at the end.
+
+    ``append`` goes on with the file of a run that was cut off.
 
     :raises DataError: the file cannot be created.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, *, append: bool = False) -> None:
         self.file = file
         self.counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
         try:
-            self._opened = file.open("w", encoding="utf-8", errors="backslashreplace")
+            self._opened = file.open("a" if append else "w", encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise DataError(
                 f"cannot write the rejects file {file} ({error.strerror}); name another with --rejects"
             ) from error
 
     def add(self, kind: str, *, source: str, line: int | None, reason: str, record: str) -> None:
-        """Counts and lists one problem.
+        """Counts and lists one problem; threads may do so at once.
 
         :param line: 1-based line of ``source``; ``None`` where the engine refused the document.
         :param record: the record, of which the beginning is kept.
         """
-        self.counts[kind] += 1
         entry = {"file": source, "line": line, "kind": kind, "reason": reason, "record": record[:BEGINNING]}
-        self._opened.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        text = json.dumps(entry, ensure_ascii=False) + "\n"
+        with self._lock:
+            self.counts[kind] += 1
+            self._opened.write(text)
 
     @property
     def lost(self) -> int:
@@ -54,5 +60,5 @@ class Rejects:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._opened.close()
-        if not self.counts:
+        if not self.counts and not self.file.stat().st_size:
             self.file.unlink(missing_ok=True)

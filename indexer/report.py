@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ ALIKE = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadReport:
-    """The account of one ``rerank-index load``."""
+    """The account of one ``rerank-index`` command."""
 
     index: str
     read: int
@@ -31,24 +31,33 @@ class LoadReport:
     #: Factor -> coverage, spread and how it was made.
     signals: Mapping[str, Mapping[str, Any]]
     #: Folder, model, dimensions and number of truncated texts; ``None`` without ``--vectors``.
-    vectors: Mapping[str, Any] | None
+    vectors: Mapping[str, Any] | None = None
+    #: Documents that were there and got other features.
+    updated: int = 0
+    #: Documents that were left as they were.
+    skipped: int = 0
+    #: The alias that stands for the index.
+    alias: str | None = None
+    #: What one command alone tells, by its names in the JSON.
+    more: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """The object that ``--json`` prints (DESIGN 8)."""
         return {
             "read": self.read,
             "written": self.written,
-            "updated": 0,
-            "skipped": 0,
+            "updated": self.updated,
+            "skipped": self.skipped,
             "rejected": self.rejected,
             "problems": dict(self.problems),
             "rejects_file": self.rejects_file,
             "seconds": round(self.seconds, 3),
             "docs_per_second": round(self.written / max(self.seconds, 1e-9), 1),
             "index": self.index,
-            "alias": None,
+            "alias": self.alias,
             "signals": {factor: dict(account) for factor, account in self.signals.items()},
             "vectors": None if self.vectors is None else dict(self.vectors),
+            **self.more,
         }
 
     def show(self, console: Console) -> None:

@@ -1,0 +1,193 @@
+"""The scaling of the signals, frozen: what turns one record alone into its ``rerank`` object, today and at any refresh.
+
+Fitted once on a collection or on an even sample of it, kept under ``_meta.rerank``. A document that arrives later is
+measured against the same knots, so a refresh rewrites what changed and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Self
+
+from indexer.enrich import iso_z
+from indexer.evidence import counts_of, date_of, trust_of
+from indexer.signal_config import SignalConfig
+from indexer.signals.freshness import half_life_for
+from indexer.signals.popularity import fit_knots, popularity
+from indexer.signals.scaling import feature
+from rerank_plugin.domain.features import freshness_utility, parse_date
+from rerank_plugin.domain.index_meta import FEATURES_VERSION
+from rerank_plugin.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+#: A curve holds at most this many points: quantiles are then within half of one over this of the exact ones.
+POINTS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A value's mid-quantile (see :func:`indexer.signals.scaling.mid_quantile`), read off between points."""
+
+    values: tuple[float, ...] = ()
+    quantiles: tuple[float, ...] = ()
+
+    @classmethod
+    def fit(cls, values: NDArray[np.float64]) -> Self:
+        """The curve through all distinct values, or through ``POINTS`` of them; exact at its points."""
+        import numpy as np
+
+        if not len(values):
+            return cls()
+        distinct, counts = np.unique(values, return_counts=True)
+        middles = (np.cumsum(counts) - counts / 2.0) / len(values)
+        if len(distinct) > POINTS:
+            # Points at even quantiles: where values lie thick, so do the points.
+            places = np.unique(np.searchsorted(middles, np.linspace(0.0, 1.0, POINTS)).clip(0, len(distinct) - 1))
+            distinct, middles = distinct[places], middles[places]
+        return cls(tuple(distinct.tolist()), tuple(middles.tolist()))
+
+    def __call__(self, value: float) -> float:
+        """The quantile of a value, in (0, 1); 1/2 where nothing was fitted."""
+        import numpy as np
+
+        return float(np.interp(value, self.values, self.quantiles)) if self.values else 0.5
+
+    def __bool__(self) -> bool:
+        return bool(self.values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knots:
+    """The frozen scaling of all signals."""
+
+    #: The clock of the stored ``freshness``.
+    reference_time: datetime
+    half_life_days: float
+    half_life_from: str = "given"
+    #: Kind of count -> the count that means 1.
+    popularity: Mapping[str, float] = field(default_factory=dict)
+    trust: Curve = Curve()
+    #: Over PageRank times documents.
+    ranks: Curve = Curve()
+
+    def as_json(self) -> dict[str, Any]:
+        """The knots as ``_meta`` and the state of a run hold them."""
+        curves = {"trust": self.trust, "ranks": self.ranks}
+        return {
+            "reference_time": iso_z(self.reference_time),
+            "half_life_days": self.half_life_days,
+            "half_life_from": self.half_life_from,
+            "popularity": dict(self.popularity),
+            **{name: [list(curve.values), list(curve.quantiles)] for name, curve in curves.items()},
+        }
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """The knots as stored.
+
+        :raises DataError: these are no knots.
+        """
+        try:
+            trust, ranks = (Curve(*(tuple(map(float, axis)) for axis in stored[name])) for name in ("trust", "ranks"))
+            return cls(
+                reference_time=parse_date(stored["reference_time"]),
+                half_life_days=float(stored["half_life_days"]),
+                half_life_from=str(stored["half_life_from"]),
+                popularity={str(kind): float(top) for kind, top in stored["popularity"].items()},
+                trust=trust,
+                ranks=ranks,
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(
+                f"the index holds no scaling knots that this release reads ({error}); use --refit"
+            ) from error
+
+
+def fit(
+    evidence: Sequence[Evidence],
+    config: SignalConfig,
+    *,
+    now: datetime,
+    half_life_days: float | None,
+    ranks: NDArray[np.float64] | None = None,
+) -> Knots:
+    """The knots that suit these records.
+
+    :param half_life_days: ``None`` chooses one from their ages.
+    :param ranks: PageRank times documents of all documents, where there are links.
+    """
+    import numpy as np
+
+    trust = np.array([each.trust for each in evidence if each.trust is not None], dtype=np.float64)
+    chosen = half_life_for([each.date for each in evidence], now=now) if half_life_days is None else half_life_days
+    return Knots(
+        reference_time=now,
+        half_life_days=chosen,
+        half_life_from="ages" if half_life_days is None else "given",
+        popularity=fit_knots([each.counts for each in evidence], config.counts),
+        trust=Curve.fit(trust),
+        ranks=Curve() if ranks is None else Curve.fit(ranks),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What one record says of itself."""
+
+    date: datetime | None
+    #: Why there is no date although the record has one.
+    bad_date: str | None
+    trust: float | None
+    counts: Mapping[str, float]
+
+    @classmethod
+    def of(cls, config: SignalConfig, fields: Mapping[str, Any], events: Mapping[str, float] | None = None) -> Evidence:
+        """The evidence of a record's fields, with the counts of an events file added."""
+        date, bad_date = None, None
+        try:
+            date = date_of(config, fields)
+        except (DataError, OverflowError) as error:
+            bad_date = str(error)
+        counts = counts_of(config, fields)
+        for kind, number in (events or {}).items():
+            if kind in config.counts:
+                counts[kind] = counts.get(kind, 0.0) + number
+        return cls(date, bad_date, trust_of(config, fields), counts)
+
+
+def rerank_object(
+    evidence: Evidence, knots: Knots, config: SignalConfig, *, rank: float | None = None, novelty: float | None = None
+) -> dict[str, Any]:
+    """The ``rerank`` object of one document; unknown features have no key.
+
+    :param rank: PageRank times documents; ``None`` where there are no links at all.
+    :param novelty: in [0, 1], where vectors say it.
+    """
+    features = {
+        "authority": _authority(evidence, knots, config, rank),
+        "freshness": None,
+        "novelty": None if novelty is None else feature(novelty),
+        "popularity": popularity([evidence.counts], knots=knots.popularity, weights=config.counts)[0],
+    }
+    if evidence.date is not None:
+        features["freshness"] = feature(
+            freshness_utility(evidence.date, now=knots.reference_time, half_life_days=knots.half_life_days)
+        )
+    stored: dict[str, Any] = {"features_version": FEATURES_VERSION}
+    stored |= {factor: value for factor, value in features.items() if value is not None}
+    if evidence.date is not None:
+        stored["published_at"] = iso_z(evidence.date)
+    return stored
+
+
+def _authority(evidence: Evidence, knots: Knots, config: SignalConfig, rank: float | None) -> float | None:
+    trusted = knots.trust(evidence.trust) if knots.trust and evidence.trust is not None else None
+    if rank is None or not knots.ranks:
+        return None if trusted is None else feature(trusted)
+    linked = knots.ranks(round(rank, 9))
+    return feature(linked if trusted is None else config.link_share * linked + (1.0 - config.link_share) * trusted)

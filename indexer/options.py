@@ -1,0 +1,70 @@
+"""Options and answers that the commands of ``rerank-index`` share."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rerank_plugin.errors import ConfigError
+
+if TYPE_CHECKING:
+    from indexer.progress import Progress
+    from indexer.report import LoadReport
+    from indexer.signal_config import SignalConfig
+
+FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+ENGINE = click.option("--engine", required=True, help="http(s)://host:9200 or embedded:PATH.")
+
+
+def clock_of(given: str | None) -> datetime:
+    """The time of ``--now``; the time of day without it.
+
+    :raises DataError: it is no date.
+    """
+    from rerank_plugin.domain.features import parse_date
+
+    return datetime.now(UTC).replace(microsecond=0) if given is None else parse_date(given)
+
+
+def half_life_of(given: float | None) -> float | None:
+    """The half-life in days; ``None`` chooses one.
+
+    :raises ConfigError: it is not above 0.
+    """
+    if given is not None and not (math.isfinite(given) and given > 0):
+        raise ConfigError(f"--half-life-days must be above 0, got {given:g}")
+    return given
+
+
+def signals_of(file: Path | None) -> SignalConfig:
+    """The settings of ``--signals``, else the usual ones.
+
+    :raises ConfigError: the file is none of settings.
+    """
+    from indexer.signal_config import SignalConfig
+
+    return SignalConfig() if file is None else SignalConfig.read(file)
+
+
+def progress_of() -> Progress:
+    """Bars on a terminal, nothing elsewhere."""
+    from indexer.progress import Bars, Silent
+
+    return Bars() if sys.stderr.isatty() else Silent()
+
+
+def print_report(report: LoadReport, *, as_json: bool) -> None:
+    """One JSON object, or a summary for people, on standard output."""
+    if as_json:
+        click.echo(json.dumps(report.as_json()))
+        return
+    from rich.console import Console
+
+    report.show(Console())

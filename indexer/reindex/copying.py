@@ -1,0 +1,100 @@
+"""The documents of a source into its destination: every shard a slice of its own, each remembered page by page."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, Executor, ThreadPoolExecutor, wait
+from typing import Any
+
+from indexer.progress import Advance
+from indexer.reindex.bulk import BulkWriter, Operation, Outcome
+from indexer.reindex.pages import BEFORE_ALL, Sweep
+from indexer.reindex.state import RunState
+
+#: Bulk requests that one slice has under way at once, while its next page is being read.
+AT_ONCE = 2
+
+
+class Throttle:
+    """At most so many documents per second, over all threads."""
+
+    def __init__(self, per_second: float | None) -> None:
+        self._per_second = per_second
+        self._lock = threading.Lock()
+        self._free_at = 0.0
+
+    def wait(self, documents: int) -> None:
+        """Returns when these documents may go."""
+        if self._per_second is None:
+            return
+        with self._lock:
+            now = time.monotonic()
+            start = max(now, self._free_at)
+            self._free_at = start + documents / self._per_second
+        time.sleep(max(0.0, start - now))
+
+
+def copy_slices(
+    upto: dict[int, int],
+    *,
+    sweep: Sweep,
+    writer: BulkWriter,
+    state: RunState,
+    operation: Callable[[Any], Operation],
+    executor: Executor,
+    workers: int,
+    throttle: Throttle,
+    advance: Advance,
+) -> None:
+    """Copies what changed since the remembered positions, up to the given one of each shard.
+
+    A position is remembered once everything before it is in the destination: a run that is killed repeats a page.
+
+    :param upto: shard -> the last position to copy.
+    :param executor: its threads send the requests; slices wait for them and need threads of their own, ``workers``.
+    :param operation: what to write for a document that was read.
+    :param advance: told how many positions of the shards' histories more are done.
+    :raises EngineError: the engine refused, or stayed away for minutes.
+    """
+    stop = threading.Event()
+
+    def run(shard: int, last: int) -> None:
+        done = state.cursors.get(shard, BEFORE_ALL)
+        for page in _ahead(sweep.pages(shard, done, last), executor):
+            if stop.is_set():
+                return
+            throttle.wait(len(page.hits))
+            outcome = _write([operation(hit) for hit in page.hits], writer, executor)
+            state.advance(shard, page.upto, read=len(page.hits), written=outcome.done, rejected=outcome.refused)
+            advance(page.upto - done)
+            done = page.upto
+
+    open_slices = [(shard, last) for shard, last in upto.items() if state.cursors.get(shard, BEFORE_ALL) < last]
+    with ThreadPoolExecutor(workers, "slice") as pool:
+        slices = [pool.submit(run, shard, last) for shard, last in open_slices]
+        try:
+            finished, _ = wait(slices, return_when=FIRST_EXCEPTION)
+        finally:
+            stop.set()
+        for each in finished:
+            each.result()
+
+
+def _write(operations: list[Operation], writer: BulkWriter, executor: Executor) -> Outcome:
+    """What became of a page, written by a few requests at once."""
+    share = -(-len(operations) // AT_ONCE) if operations else 1
+    parts = [operations[start : start + share] for start in range(0, len(operations), share)]
+    outcome = Outcome()
+    for future in [executor.submit(writer.write, part) for part in parts]:
+        outcome += future.result()
+    return outcome
+
+
+def _ahead(pages: Iterator[Any], executor: Executor) -> Iterator[Any]:
+    """The pages, each fetched while the one before it is worked on."""
+    fetched = executor.submit(next, pages, None)
+    while (page := fetched.result()) is not None:
+        fetched = executor.submit(next, pages, None)
+        yield page

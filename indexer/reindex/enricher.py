@@ -1,0 +1,96 @@
+"""From a document as it was read to the document as it is written: only what the signals need is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from indexer.knots import Evidence, Knots, rerank_object
+from indexer.reindex.bulk import Operation, copy_of, spliced
+from indexer.reindex.ranks import LinkTable
+from indexer.reindex.wire import load_msgspec
+from indexer.rejects import Rejects
+from indexer.side_files import read_events, read_links
+from indexer.signal_config import EVENTS_FIELD, SignalConfig
+from rerank_plugin.errors import EngineError
+
+
+class FieldReader:
+    """Decodes the fields of a document in which signals may be, and passes over the others, long texts first of all."""
+
+    def __init__(self, config: SignalConfig) -> None:
+        names = [*config.date, *config.links, *config.trust, *config.trust_table, *config.counts, EVENTS_FIELD]
+        #: Top-level keys of a document.
+        self.keys: list[str] = sorted({"metadata", *(name.split(".")[0] for name in names)})
+        msgspec = load_msgspec()
+        shape = msgspec.defstruct(
+            "Fields",
+            [(f"f{place}", Any, msgspec.field(name=key, default=None)) for place, key in enumerate(self.keys)],
+        )
+        self._decode: Callable[[Any], Any] = msgspec.json.Decoder(shape).decode
+        self._values: Callable[[Any], tuple[Any, ...]] = msgspec.structs.astuple
+        self._broken = msgspec.DecodeError
+
+    def __call__(self, source: Any) -> dict[str, Any]:
+        """The fields by name, absent ones as ``None``; none of a document that this decoder cannot read."""
+        try:
+            return dict(zip(self.keys, self._values(self._decode(source)), strict=True))
+        except self._broken:
+            return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enricher:
+    """Makes the operation that copies a document with its ``rerank`` object; threads may share it."""
+
+    index: str
+    config: SignalConfig
+    knots: Knots
+    read: FieldReader
+    rejects: Rejects
+    #: Id -> PageRank times documents.
+    rank: Callable[[str], float | None]
+    events: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def __call__(self, hit: Any) -> Operation:
+        """What to write for a document that was read.
+
+        :raises EngineError: the document came without its source.
+        """
+        evidence = Evidence.of(self.config, self.read(hit.source), self.events.get(hit.id))
+        if evidence.bad_date is not None:
+            self.rejects.add("bad_date", source=self.index, line=None, reason=evidence.bad_date, record=hit.id)
+        enriched = rerank_object(evidence, self.knots, self.config, rank=self.rank(hit.id))
+        try:
+            document = spliced(hit.source, load_msgspec().json.encode(enriched))
+        except ValueError as error:
+            raise EngineError(
+                f"{self.index} does not keep the source of its documents (seen at _id {hit.id!r}); it cannot be copied"
+            ) from error
+        return copy_of(hit, document)
+
+
+def events_by_id(file: Path | None, rejects: Rejects) -> dict[str, dict[str, float]]:
+    """The counts of an events file by document id, added up; none without a file.
+
+    :raises DataError: the file cannot be read.
+    """
+    found: dict[str, dict[str, float]] = {}
+    if file is not None:
+        for _, doc_id, counts in read_events(file, rejects):
+            known = found.setdefault(doc_id, {})
+            for kind, number in counts.items():
+                known[kind] = known.get(kind, 0.0) + number
+    return found
+
+
+def add_links_file(table: LinkTable, file: Path | None, rejects: Rejects) -> None:
+    """Takes up the links of a file.
+
+    :raises DataError: the file cannot be read.
+    """
+    if file is not None:
+        for _, source, target in read_links(file, rejects):
+            table.add_link(source, target)
