@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
+from rerank_plugin.domain.factors import PRIORS
 from rerank_plugin.domain.features import Features
 from rerank_plugin.evaluation.arms import Answer, Found
 from rerank_plugin.evaluation.changed_report import render_changes
@@ -16,9 +17,19 @@ from rerank_plugin.evaluation.experiment import run_arm
 from rerank_plugin.evaluation.result import Evaluation
 from rerank_plugin.evaluation.shown import ends, side_by_side
 from rerank_plugin.evaluation.specs import ArmSpec, compared_pairs, lead_pair
+from rerank_plugin.evaluation.sweeps import weights_json
 
 NOW = datetime(2020, 1, 11, tzinfo=UTC)
 HOSTILE = "<script>alert('x')</script> \u202eright to left"
+
+
+LATENCY = {"p50": 1.0, "p95": 2.0, "p99": 3.0}
+ROW = {"value": 10.0, "nDCG@10": 0.5, "RR@10": 0.5, "R@100": 1.0, "latency_ms": LATENCY, "statuses": {"partial": 2}}
+POINTS = [
+    {"weights": dict.fromkeys(PRIORS, value), "nDCG@10": 0.6 - value / 10, "factors@10": dict.fromkeys(PRIORS, value)}
+    for value in (0.2, 0.5, 0.9)
+]
+SWEEPS = {"window": [ROW, ROW], "weights": weights_json(POINTS, "nDCG@10", "factors@10")}
 
 
 class Fixed:
@@ -63,6 +74,7 @@ def evaluation(queries: int = 3) -> Evaluation:
             lambda query_id, document: collection.qrels[query_id].get(document),
             lambda ids: {each: f"title <of> {each}" for each in ids if each == "a"},
         ),
+        sweeps=SWEEPS,
         seed=5,
         now=NOW,
         versions={"python": "3.11"},

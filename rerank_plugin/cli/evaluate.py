@@ -43,6 +43,7 @@ FAILED = 3
 )
 @click.option("--measure", "measures", multiple=True, help="A further measure, nDCG@20 or P@5; may be repeated.")
 @click.option("--gain", type=click.Choice(["linear", "exponential"]), default="linear", show_default=True)
+@click.option("--sweep", "sweeps", multiple=True, metavar="SETTING[=V,...]", help="Try values of reranking's settings.")
 @common.now_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of tests, intervals and folds.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N queries.")
@@ -60,6 +61,9 @@ def evaluate(**options: Any) -> None:
     Without --arm: bm25 and rerank, with --vectors dense and fused too. Options of an arm follow a colon:
     fused:depth=1000, hybrid:field=embedding, run:file=my.run and rerank:window=50,weights=authority=1+freshness=0.5
     (keys: window, weights, dense, dense_size, deadline_ms, model); as=LABEL names an arm.
+
+    --sweep window=10,50,100, --sweep deadline_ms=10,50 and --sweep weights=64 (that many points: the front between nDCG
+    and each factor) try values of the reranking arm. rerank:diversify=mmr,trade=0.3 (or xquad) rearranges its hits.
 
     sum and lightgbm learn from --teach, else from dev.tsv or train.tsv of --dataset, else from the other folds of the
     same queries.
@@ -81,6 +85,8 @@ def evaluate(**options: Any) -> None:
     specs = parse_arms(options["arms"] or default_arms(options["vectors"]), options["runs"], options["first_stage_run"])
     checks = parse_conditions(options["conditions"], specs, measures)
     study = _study(options, specs, measures)
+    if study.sweeps and not judged:
+        raise ConfigError("--sweep needs judgments; give --qrels or --dataset")
     options["out"].mkdir(parents=True, exist_ok=True)  # an unwritable place is known before the work
     result = _evaluated(study, options["out"]) if judged else _compared(study, options["out"], options["judge"])
     if options["as_json"]:
@@ -117,6 +123,7 @@ def _study(options: Mapping[str, Any], specs: list[ArmSpec], measures: Sequence[
     from rerank_plugin import wiring
     from rerank_plugin.cli.settings import read_settings
     from rerank_plugin.evaluation.result import file_checksums
+    from rerank_plugin.evaluation.sweeps import Sweep
     from rerank_plugin.wiring.judging import Study
 
     collection = _collection(options)
@@ -144,6 +151,7 @@ def _study(options: Mapping[str, Any], specs: list[ArmSpec], measures: Sequence[
         seed=options["seed"],
         teaching=_teaching(options, collection) if learning else None,
         first_stage=options["first_stage_run"],
+        sweeps=[Sweep.parse(text) for text in options["sweeps"]],
         checksums=file_checksums(read),
     )
 

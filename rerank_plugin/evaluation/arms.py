@@ -145,6 +145,8 @@ class SearchArm:
     #: The candidates to rerank, in place of those that the words find; at most ``most`` of each query.
     first_stage: Run | None = None
     most: int = DEPTH
+    #: Hits asked for.
+    depth: int = DEPTH
 
     def answer(self, query: Query) -> Answer:
         """The hits in their order."""
@@ -152,7 +154,7 @@ class SearchArm:
         if body is None:
             return Answer((), status="skipped", reason="the first-stage run has nothing for this query")
         response = self.target.client.search(
-            index=self.target.index, body={**body, "size": DEPTH, "_source": self.target.reader.paths}
+            index=self.target.index, body={**body, "size": self.depth, "_source": self.target.reader.paths}
         )
         said: Mapping[str, Any] = response.get("rerank") or {}
         return Answer(

@@ -93,6 +93,58 @@ def delta_bars(moved: Sequence[Moved]) -> list[Bar]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Front:
+    """A scatter drawing, 340 by 240 units, of a measure (rightwards) and a factor (upwards)."""
+
+    factor: str
+    hypervolume: float
+    #: Circles: x, y, title; those of the front are bars' colour.
+    points: list[tuple[float, float, str, bool]]
+    #: The front as an SVG path.
+    path: str
+    #: What the ends of the axes stand for.
+    x_ends: tuple[str, str]
+    y_ends: tuple[str, str]
+
+
+def fronts(swept: Mapping[str, Any], measure: str, factors_key: str) -> list[Front]:
+    """One drawing for each factor of a sweep over weights."""
+    drawn: list[Front] = []
+    for factor, front in swept["front"].items():
+        pairs = [(each[measure], each[factors_key][factor]) for each in swept["points"]]
+        (x_low, x_high), (y_low, y_high) = (_ends([pair[axis] for pair in pairs]) for axis in (0, 1))
+        places = [
+            (
+                round(50 + 270 * (x - x_low) / (x_high - x_low), 2),
+                round(200 - 180 * (y - y_low) / (y_high - y_low), 2),
+            )
+            for x, y in pairs
+        ]
+        titles = [
+            f"{share(x)}, {factor} {share(y)}: "
+            + ", ".join(f"{name}={value:g}" for name, value in each["weights"].items())
+            for (x, y), each in zip(pairs, swept["points"], strict=True)
+        ]
+        drawn.append(
+            Front(
+                factor=factor,
+                hypervolume=swept["hypervolume"][factor],
+                points=[(*place, titles[index], index in front) for index, place in enumerate(places)],
+                path="M" + " L".join(f"{places[index][0]} {places[index][1]}" for index in front),
+                x_ends=(share(x_low), share(x_high)),
+                y_ends=(share(y_low), share(y_high)),
+            )
+        )
+    return drawn
+
+
+def _ends(values: Sequence[float]) -> tuple[float, float]:
+    """Lowest and highest, a little apart where they are the same."""
+    low, high = min(values), max(values)
+    return (low, high) if high > low else (low - 0.005, high + 0.005)
+
+
 def share(value: float | None) -> str:
     """A measure with three digits; a dash where there is none."""
     return "–" if value is None else f"{value:.3f}"

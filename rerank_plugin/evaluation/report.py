@@ -8,7 +8,8 @@ from typing import Any
 
 from rerank_plugin.domain.factors import PRIORS
 from rerank_plugin.errors import MissingExtraError
-from rerank_plugin.evaluation.drawings import FILTERS, Moved, arm_bars, delta_bars, latency_bars, share, signed
+from rerank_plugin.evaluation.drawings import FILTERS, Moved, arm_bars, delta_bars, fronts, latency_bars, share, signed
+from rerank_plugin.evaluation.experiment import FACTOR_MEANS
 from rerank_plugin.evaluation.metrics import COVERAGE, MEASURES
 from rerank_plugin.evaluation.result import Evaluation
 from rerank_plugin.evaluation.significance import TIE
@@ -47,6 +48,7 @@ def render(evaluation: Evaluation, result: Mapping[str, Any], *, command: str, n
         helped=[each for each in moved if each.delta > TIE][:SHOWN],
         hurt=[each for each in reversed(moved) if each.delta < -TIE][:SHOWN],
         shown=evaluation.shown,
+        fronts=fronts(result["sweeps"]["weights"], LEAD_MEASURE, FACTOR_MEANS) if "weights" in result["sweeps"] else (),
     )
 
 

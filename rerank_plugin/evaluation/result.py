@@ -44,6 +44,8 @@ class Evaluation:
     gain: Gain = "linear"
     #: Queries of that comparison side by side.
     shown: Sequence[SideBySide] = ()
+    #: Kind -> what its values gave.
+    sweeps: Mapping[str, Any] = field(default_factory=dict)
     seed: int
     now: datetime
     #: What was used, name -> version: packages, the engine, the model.
@@ -69,6 +71,7 @@ class Evaluation:
             "note": self.collection.note,
             "arms": {arm.label: arm_json(arm, run_path(out, arm.label)) for arm in self.arms},
             "comparisons": [_comparison_json(each) for each in self.comparisons],
+            "sweeps": dict(self.sweeps),
             "seed": self.seed,
             "now": moment(self.now),
             "versions": dict(self.versions),

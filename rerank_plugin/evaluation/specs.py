@@ -11,6 +11,7 @@ from rerank_plugin.config import Dense, Rerank
 from rerank_plugin.domain.factors import Weights
 from rerank_plugin.errors import ConfigError
 from rerank_plugin.evaluation.arms import DEPTH
+from rerank_plugin.evaluation.diverse import METHODS, Method
 
 #: The label of the arm that ``--first-stage-run`` adds.
 FIRST_STAGE = "first-stage"
@@ -38,7 +39,8 @@ class ArmSpec:
     ``as=LABEL`` names any arm in the report; without it an arm is called what was written. The other keys: ``fused``
     takes ``depth``; ``hybrid`` takes ``field``; ``run`` takes ``file``; ``rerank`` takes ``window``, ``dense``,
     ``dense_size``, ``deadline_ms``, ``model`` and ``weights``, in which ``+`` stands for the comma:
-    ``rerank:window=50,weights=authority=1+freshness=0.5``.
+    ``rerank:window=50,weights=authority=1+freshness=0.5``; ``diversify=mmr`` or ``xquad`` adds a last step, with the
+    share of diversity as ``trade=0.3``.
     """
 
     kind: str
@@ -69,6 +71,8 @@ class ArmSpec:
                 values[key] = converters[key](value.strip())
             except ValueError as error:
                 raise ConfigError(f"arm {text!r}: {key}={value} is not possible ({error})") from error
+        if "trade" in values and "diversify" not in values:
+            raise ConfigError(f"arm {text!r}: trade is how much diversify counts; add diversify=mmr or xquad")
         if kind == "run" and "file" not in values:
             raise ConfigError(f"arm {text!r}: a saved run needs file=FILE")
         label = values.pop("as", text.strip())
@@ -151,6 +155,20 @@ def _dense(text: str) -> Dense:
     return cast(Dense, text)
 
 
+def _method(text: str) -> Method:
+    for method in METHODS:
+        if text == method:
+            return method
+    raise ValueError(f"one of {', '.join(METHODS)}")
+
+
+def _trade(text: str) -> float:
+    trade = float(text)
+    if not 0.0 <= trade <= 1.0:
+        raise ValueError("from 0 to 1")
+    return trade
+
+
 #: Keys that are settings of the reranking client.
 _SETTINGS: dict[str, Callable[[str], Any]] = {
     "window": int,
@@ -167,6 +185,6 @@ _KEYS: dict[str, dict[str, Callable[[str], Any]]] = {
     "hybrid": {"as": _label, "field": str},
     "sum": {"as": _label},
     "lightgbm": {"as": _label},
-    "rerank": {"as": _label, **_SETTINGS},
+    "rerank": {"as": _label, **_SETTINGS, "diversify": _method, "trade": _trade},
     "run": {"as": _label, "file": Path},
 }

@@ -119,14 +119,20 @@ class VectorIndex:
         cosines = iter([_cosine(value) for value in rows @ query[0]])
         return [next(cosines) if doc_id in self._positions else None for doc_id in doc_ids]
 
-    def among(self, doc_ids: Sequence[str]) -> NDArray[np.float32]:
-        """The cosine of each pair of those documents that have a vector, in the order given, (known, known)."""
+    def rows(self, doc_ids: Sequence[str]) -> NDArray[np.float32]:
+        """The vector of each document in the order given, (documents, dimensions); zeros for one that has none."""
         import numpy as np
 
-        known = [self._positions[doc_id] for doc_id in doc_ids if doc_id in self._positions]
-        if not known:
-            return np.zeros((0, 0), dtype=np.float32)
-        rows = self._index.reconstruct_batch(np.array(known, dtype=np.int64))
+        found = np.zeros((len(doc_ids), self.dimensions), dtype=np.float32)
+        known = [place for place, doc_id in enumerate(doc_ids) if doc_id in self._positions]
+        if known:
+            positions = np.array([self._positions[doc_ids[place]] for place in known], dtype=np.int64)
+            found[known] = self._index.reconstruct_batch(positions)
+        return found
+
+    def among(self, doc_ids: Sequence[str]) -> NDArray[np.float32]:
+        """The cosine of each pair of those documents that have a vector, in the order given, (known, known)."""
+        rows = self.rows([doc_id for doc_id in doc_ids if doc_id in self._positions])
         cosines: NDArray[np.float32] = rows @ rows.T
         return cosines
 

@@ -134,7 +134,9 @@ class Bench:
         if spec.kind == "rerank":
             settings = self._rerank_settings(spec, given=first_stage is not None)
             target = self.target_of(wiring.open_reranking(self.setup.engine, settings))
-            return SearchArm(target=target, first_stage=first_stage, most=max(DEPTH, settings.window))
+            return self._diverse(
+                spec, SearchArm(target=target, first_stage=first_stage, most=max(DEPTH, settings.window))
+            )
         if self.dense is None:
             raise ConfigError(f"the arm {spec.kind} needs --vectors, the folder that rerank-index load wrote")
         if spec.kind == "dense":
@@ -152,6 +154,18 @@ class Bench:
         fields = settings.text_fields or (() if self.meta is not None and self.meta.text_fields else self.setup.fields)
         plain = tuple(field.partition("^")[0] for field in fields)
         return replace(settings, dense="off" if settings.dense == "off" else "reorder", text_fields=plain)
+
+    def _diverse(self, spec: ArmSpec, arm: Arm) -> Arm:
+        """The arm, with the last step that its specification asks for."""
+        from rerank_plugin.evaluation.diverse import TRADE, DiverseArm
+
+        method = spec.options.get("diversify")
+        if method is None:
+            return arm
+        if self.vectors is None:
+            raise ConfigError(f"the arm {spec.label} needs --vectors: diversity is measured between vectors")
+        trade = spec.options.get("trade", TRADE)
+        return DiverseArm(arm=arm, method=method, trade=trade, vectors=self.vectors.rows)
 
     def _hybrid(self, wanted: str) -> Arm:
         from rerank_plugin.evaluation.hybrid import HybridArm, vector_field

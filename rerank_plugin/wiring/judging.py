@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rerank_plugin.evaluation.rivals import Teaching
     from rerank_plugin.evaluation.shown import SideBySide
     from rerank_plugin.evaluation.specs import ArmSpec
+    from rerank_plugin.evaluation.sweeps import Sweep
     from rerank_plugin.wiring import Progress, Setup
 
 
@@ -37,6 +38,8 @@ class Study:
     teaching: Teaching | None = None
     #: A TREC run whose candidates the reranking arms rerank.
     first_stage: Path | None = None
+    #: Settings of reranking to try values of.
+    sweeps: Sequence[Sweep] = ()
     #: Files that were read, name -> SHA-256.
     checksums: Mapping[str, str] = field(default_factory=dict)
 
@@ -49,6 +52,7 @@ def evaluate(study: Study, progress: Progress) -> Evaluation:
     from rerank_plugin.evaluation.compare import compare, per_query
     from rerank_plugin.evaluation.result import Evaluation, package_versions
     from rerank_plugin.evaluation.specs import compared_pairs, lead_pair
+    from rerank_plugin.wiring.sweeping import swept
 
     bench = Bench(study.setup)
     results = asked(bench, study, progress)
@@ -63,6 +67,7 @@ def evaluate(study: Study, progress: Progress) -> Evaluation:
         lead=lead,
         shown=shown(bench, study, results, values, lead),
         gain=study.gain,
+        sweeps=swept(bench, study, study.sweeps, progress),
         seed=study.seed,
         now=study.setup.now,
         versions={
@@ -76,7 +81,7 @@ def evaluate(study: Study, progress: Progress) -> Evaluation:
 
 def uses_model(study: Study) -> bool:
     """Whether any arm reads with a model."""
-    return any(spec.kind not in {"bm25", "run"} for spec in study.specs)
+    return bool(study.sweeps) or any(spec.kind not in {"bm25", "run"} for spec in study.specs)
 
 
 def checksums_of(study: Study, bench: Bench) -> dict[str, str]:

@@ -128,6 +128,8 @@ def test_settings_come_from_a_file(demo, tmp_path):
         (["--measure", "beauty@10"], "'beauty@10' is no measure"),
         (["--settings", "none.json"], "--settings none.json does not exist"),
         (["--split", "dev"], "dev.tsv"),
+        (["--sweep", "speed"], "what can be swept is window, deadline_ms, weights"),
+        (["--arm", "rerank:diversify=mmr"], "needs --vectors: diversity is measured between vectors"),
     ],
 )
 def test_what_cannot_be_judged_is_one_line_before_any_query(demo, tmp_path, arguments, told):
@@ -145,6 +147,46 @@ def test_a_run_of_other_queries_is_refused(demo, tmp_path):
         demo, tmp_path / "to", "--dataset", str(DIRECTORY), "--first-stage-run", str(tmp_path / "other.run")
     )
     assert (finished.exit_code, "has none of the queries" in finished.output) == (1, True)
+
+
+def test_sweeps_blend_exactly_what_the_client_would_have_returned(demo, tmp_path):
+    given = "authority=1.0+freshness=0.25"
+    wanted = arms("bm25", "rerank", f"rerank:as=given,weights={given}")
+    sweeps = ["--sweep", "window=5,100", "--sweep", "deadline_ms=10000", "--sweep", "weights=30"]
+    result = evaluated(demo, tmp_path, "--vectors", str(demo / "vectors"), *wanted, *sweeps)
+    swept = result["sweeps"]
+    assert [row["value"] for row in swept["window"]] == [5, 100]
+    assert swept["window"][1]["nDCG@10"] == result["arms"]["rerank"]["nDCG@10"]
+    assert swept["deadline_ms"][0]["statuses"] == {"applied": 40}
+    assert len(swept["weights"]["points"]) == 30
+    assert set(swept["weights"]["front"]) == {"authority", "freshness", "novelty", "popularity"}
+    assert all(0 < area < 1 for area in swept["weights"]["hypervolume"].values())
+    for point, weights in ((3, "authority=1.0"), (0, "authority=0")):
+        asked = evaluated(
+            *(demo, tmp_path / "one", "--vectors", str(demo / "vectors")),
+            *arms("bm25", f"rerank:as=given,weights={weights}"),
+        )["arms"]["given"]
+        blended = swept["weights"]["points"][point]
+        assert blended["nDCG@10"] == pytest.approx(asked["nDCG@10"], abs=1e-12)
+        for factor, mean in blended["factors@10"].items():
+            assert mean == pytest.approx(asked["factors@10"][factor], abs=1e-12)
+    assert (tmp_path / "report.html").read_text().count("<circle") == 4 * 30
+
+
+def test_diversity_is_a_last_step_that_costs_what_it_says(demo, tmp_path):
+    wanted = [
+        f"rerank:as={method}-{share},diversify={method},trade=0.{share}"
+        for method in ("mmr", "xquad")
+        for share in (0, 6)
+    ]
+    result = evaluated(demo, tmp_path, "--vectors", str(demo / "vectors"), *arms("bm25", "rerank", *wanted))["arms"]
+    for method in ("mmr", "xquad"):
+        plain, same, diverse = (result[name] for name in ("rerank", f"{method}-0", f"{method}-6"))
+        assert (same["nDCG@10"], same["diversity@10"]) == (plain["nDCG@10"], plain["diversity@10"])
+        assert diverse["diversity@10"] > plain["diversity@10"] + 0.005
+        assert diverse["R@100"] == plain["R@100"]
+    before, after = (read_trec(tmp_path / "runs" / f"{name}.run").ids("d01") for name in ("rerank", "mmr-6"))
+    assert (sorted(before), before[0], before != after) == (sorted(after), after[0], True)
 
 
 @pytest.fixture
@@ -196,6 +238,7 @@ def test_without_judgments_a_table_is_printed_and_conditions_on_the_cost_still_h
         (["--arm", "bm25", "--arm", "sum"], "the arm sum learns from judgments; give --teach"),
         (["--fail-if", "rerank.nDCG@10 < 1"], "'rerank.nDCG@10' is none of"),
         (["--qrels", "none.csv"], "none.csv does not exist"),
+        (["--sweep", "weights"], "--sweep needs judgments"),
     ],
 )
 def test_what_needs_judgments_is_refused_without_them(demo, tmp_path, log, arguments, told):

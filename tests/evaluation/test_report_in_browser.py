@@ -128,6 +128,7 @@ def test_everything_a_reader_came_for_can_be_seen(chromium, judged):
         "Query by query: rerank against bm25",
         "Side by side",
         "What the first ten are like",
+        "Other settings",
         "Latency",
         "Run it again",
     ]
@@ -139,7 +140,8 @@ def test_everything_a_reader_came_for_can_be_seen(chromium, judged):
         assert min(box["width"], box["height"]) > 30
     assert page.locator("svg rect.up").count() == 11
     assert page.locator("svg rect.down").count() == 1
-    assert page.locator(".pair").count() == 4
+    assert page.locator(".pair").count() == 4 + 1
+    assert page.locator("svg circle.bar").count() == 3 * 4
     bars = page.locator("ol.hits .track span")
     assert bars.count() > 0
     assert all(each.bounding_box()["width"] >= 0 for each in bars.all())

@@ -45,6 +45,9 @@ def test_a_saved_run_is_an_arm_of_its_own_name():
         ("fused:depth=5", "from 100 to 10000"),
         ("rerank:as=my arm", "letters, digits"),
         ("run", "needs file=FILE"),
+        ("rerank:diversify=most", "one of mmr, xquad"),
+        ("rerank:diversify=mmr,trade=2", "from 0 to 1"),
+        ("rerank:trade=0.5", "add diversify=mmr or xquad"),
     ],
 )
 def test_what_cannot_be_an_arm_is_refused_before_any_work(text, told):
