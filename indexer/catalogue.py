@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
 from datetime import datetime
 from pathlib import Path
 
-from indexer.evidence import counts_of, date_of, links_of, trust_of
+from indexer.evidence import counts_of, date_of, links_of, owner_of, trust_of
 from indexer.lines import shown
 from indexer.rejects import Rejects
 from indexer.side_files import read_events, read_links
@@ -27,12 +28,19 @@ class Catalogue:
         self._rejects = rejects
         self._source = source_name(file)
         self._positions: dict[str, int] = {}
-        #: Source file, line, position of the linking document, linked id.
-        self._links: list[tuple[str, int, int, str]] = []
+        # Ten million links must fit: numbers in arrays, and of each linked id one string.
+        self._linking = array("q")
+        self._linked = array("q")
+        #: Links in records, whose targets may come later: line, position of the linking document, linked id.
+        self._pending = (array("q"), array("q"), list[str]())
+        self._names: dict[str, str] = {}
+        self._owners: dict[str, int] = {}
         self.doc_ids: list[str] = []
         self.dates: list[datetime | None] = []
         self.trust: list[float | None] = []
         self.counts: list[dict[str, float]] = []
+        #: Number of each document's owner; -1 where it has none.
+        self.owners = array("q")
 
     def __len__(self) -> int:
         return len(self.doc_ids)
@@ -44,6 +52,8 @@ class Catalogue:
         self.doc_ids.append(record.doc_id)
         self.trust.append(trust_of(self._config, record.fields))
         self.counts.append(counts_of(self._config, record.fields))
+        owner = owner_of(self._config, record.fields)
+        self.owners.append(-1 if owner is None else self._owners.setdefault(owner, len(self._owners)))
         try:
             self.dates.append(date_of(self._config, record.fields))
         except (DataError, OverflowError) as error:
@@ -51,7 +61,10 @@ class Catalogue:
             self._reject("bad_date", line_number, str(error), shown(line))
         for name, target in links_of(self._config, record.fields):
             if is_id(target):
-                self._links.append((self._source, line_number, position, str(target)))
+                lines, linking, linked = self._pending
+                lines.append(line_number)
+                linking.append(position)
+                linked.append(self._names.setdefault(str(target), str(target)))
             else:
                 self._reject("bad_link", line_number, f"{name} must hold ids, got {str(target)[:40]!r}", shown(line))
 
@@ -62,7 +75,7 @@ class Catalogue:
         """
         for number, source, target in read_links(file, self._rejects):
             if source in self._positions:
-                self._links.append((source_name(file), number, self._positions[source], target))
+                self._resolve(source_name(file), number, self._positions[source], target)
             else:
                 self._dangling(source_name(file), number, source, target, missing=source)
 
@@ -84,19 +97,20 @@ class Catalogue:
                 if kind in self._config.counts:
                     known[kind] = known.get(kind, 0.0) + count
 
-    def edges(self) -> tuple[list[int], list[int]]:
+    def edges(self) -> tuple[array[int], array[int]]:
         """Positions of linking and of linked documents, one pair per link; links to unknown ids are listed once."""
-        sources: list[int] = []
-        targets: list[int] = []
-        for file, number, source, linked in self._links:
-            target = self._positions.get(linked)
-            if target is None:
-                self._dangling(file, number, self.doc_ids[source], linked, missing=linked)
-            else:
-                sources.append(source)
-                targets.append(target)
-        self._links = []
-        return sources, targets
+        for number, source, linked in zip(*self._pending, strict=True):
+            self._resolve(self._source, number, source, linked)
+        self._pending, self._names = (array("q"), array("q"), []), {}
+        return self._linking, self._linked
+
+    def _resolve(self, file: str, number: int, source: int, linked: str) -> None:
+        target = self._positions.get(linked)
+        if target is None:
+            self._dangling(file, number, self.doc_ids[source], linked, missing=linked)
+        else:
+            self._linking.append(source)
+            self._linked.append(target)
 
     def _dangling(self, file: str, number: int, source: str, target: str, *, missing: str) -> None:
         reason = f"no document has the id {missing[:80]!r}"

@@ -95,7 +95,17 @@ def compute_signals(
 
 def _authority(catalogue: Catalogue, config: SignalConfig) -> tuple[list[float | None], dict[str, Any]]:
     sources, targets = catalogue.edges()
-    ranks = pagerank(sources, targets, len(catalogue), damping=config.damping) if sources else None
+    ranks = None
+    if sources:
+        ranks = pagerank(
+            sources,
+            targets,
+            len(catalogue),
+            damping=config.damping,
+            trust=catalogue.trust,
+            seed_share=config.seed_share,
+            voters=catalogue.owners,
+        )
     account: dict[str, Any] = {
         "links": 0 if ranks is None else ranks.links,
         "trusted": sum(each is not None for each in catalogue.trust),

@@ -35,6 +35,15 @@ def trust_of(config: SignalConfig, fields: Mapping[str, Any]) -> float | None:
     return next((float(value) for value in values if is_number(value)), None)
 
 
+def owner_of(config: SignalConfig, fields: Mapping[str, Any]) -> str | None:
+    """Who owns the document: by the first field that says so."""
+    for name in config.owner:
+        value = look_up(fields, name)
+        if is_id(value):
+            return str(value)
+    return None
+
+
 def counts_of(config: SignalConfig, fields: Mapping[str, Any]) -> dict[str, float]:
     """Counts by kind, of the kinds that have a weight."""
     events = look_up(fields, EVENTS_FIELD)

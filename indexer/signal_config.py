@@ -19,6 +19,8 @@ from rerank_plugin.errors import ConfigError
 
 #: An object of counts by kind in a record, read beside the counts that stand in fields of their own.
 EVENTS_FIELD = "events"
+#: Settings that hold names of fields.
+_NAMES = ("date", "links", "trust", "owner")
 
 
 def _default_counts() -> dict[str, float]:
@@ -45,15 +47,19 @@ class SignalConfig:
     counts: Mapping[str, float] = field(default_factory=_default_counts)
     #: Part of PageRank in authority where trust is known too.
     link_share: float = 0.5
+    #: Part of PageRank's readers who start at trusted documents, in proportion to their trust; the others anywhere.
+    seed_share: float = 0.0
+    #: Fields that name a document's owner (domain, author, publisher), whose documents have one vote together.
+    owner: tuple[str, ...] = ()
     #: Probability that PageRank's reader follows a link instead of starting anew.
     damping: float = 0.85
 
     def __post_init__(self) -> None:
-        for name, low, high in (("link_share", 0.0, 1.0), ("damping", 0.0, 0.99)):
+        for name, low, high in (("link_share", 0.0, 1.0), ("seed_share", 0.0, 1.0), ("damping", 0.0, 0.99)):
             value = getattr(self, name)
             if not is_number(value) or not low <= value <= high:
                 raise ConfigError(f"{name} must be from {low:g} to {high:g}, got {value!r}")
-        for name in ("date", "links", "trust"):
+        for name in _NAMES:
             if not all(isinstance(each, str) and each for each in getattr(self, name)):
                 raise ConfigError(f"{name} must be a list of field names, got {getattr(self, name)!r}")
         for name, table in (("counts", self.counts), *self.trust_table.items()):
@@ -78,7 +84,7 @@ class SignalConfig:
         unknown = sorted(set(stored) - set(known)) if isinstance(stored, dict) else ["(not a table)"]
         if unknown:
             raise ConfigError(f"{file}: unknown setting {unknown[0]}; known are {', '.join(known)}")
-        for name in ("date", "links", "trust"):
+        for name in _NAMES:
             if name in stored:
                 value = stored[name]
                 stored[name] = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else ""

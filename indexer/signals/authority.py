@@ -41,12 +41,27 @@ class PageRank:
         return self.residual < TOLERANCE
 
 
-def pagerank(sources: Sequence[int], targets: Sequence[int], documents: int, *, damping: float = 0.85) -> PageRank:
-    """PageRank by power iteration (Page et al. 1999); the mass of documents without links goes to all alike.
+def pagerank(
+    sources: Sequence[int] | NDArray[np.int64],
+    targets: Sequence[int] | NDArray[np.int64],
+    documents: int,
+    *,
+    damping: float = 0.85,
+    trust: Sequence[float | None] = (),
+    seed_share: float = 0.0,
+    voters: Sequence[int] = (),
+) -> PageRank:
+    """PageRank by power iteration (Page et al. 1999); the mass of documents without links goes where readers start.
 
-    Links are counted once, links of a document to itself not at all.
+    Links are counted once, links of a document to itself not at all. Two things damp link farms: readers who start at
+    trusted documents never reach a farm that no trusted page leads to (TrustRank, Gyongyi et al. 2004), and a farm of
+    one owner has one vote for each document, none for its own.
 
     :param sources: position of the linking document of each link; ``targets`` of the one that gains by it.
+    :param trust: of each document, at least 0 (lower counts as 0); ``None`` is 0.
+    :param seed_share: the part of readers who start at trusted documents, in proportion to their trust, in [0, 1]; the
+        others start anywhere. Where nobody is trusted, all do.
+    :param voters: number of the owner of each document, at least 0; -1 where it has none. Empty: no two share one.
     :raises MissingExtraError: scipy is not installed.
     """
     import numpy as np
@@ -58,21 +73,53 @@ def pagerank(sources: Sequence[int], targets: Sequence[int], documents: int, *, 
 
     if documents == 0:
         return PageRank(np.empty(0), 0, 0, 0.0)
-    edges = np.unique(np.array([sources, targets], dtype=np.int64).reshape(2, -1), axis=1)
-    tails, heads = edges[:, edges[0] != edges[1]]
-    out_degree = np.bincount(tails, minlength=documents)
-    dangling = out_degree == 0
-    flow = csr_array((1.0 / out_degree[tails], (heads, tails)), shape=(documents, documents))
-    ranks = np.full(documents, 1.0 / documents)
+    links = np.unique(np.asarray(sources, dtype=np.int64) * documents + np.asarray(targets, dtype=np.int64))
+    tails, heads = np.divmod(links, documents)
+    del links
+    kept = tails != heads
+    owners = np.asarray(voters, dtype=np.int64) if len(voters) else np.full(documents, -1, dtype=np.int64)
+    kept &= (owners[tails] != owners[heads]) | (owners[tails] < 0)
+    tails, heads = tails[kept], heads[kept]
+    shares = _votes(owners[tails], heads, documents) / np.bincount(tails, minlength=documents)[tails]
+    # What a document does not pass on, all of it where it links nowhere, starts anew.
+    leaks = 1.0 - np.bincount(tails, weights=shares, minlength=documents)
+    flow = csr_array((shares, (heads.astype(np.int32), tails.astype(np.int32))), shape=(documents, documents))
+    count = len(tails)
+    del tails, heads, shares
+    restart = _restart(trust, documents, seed_share)
+    ranks = restart.copy()
     residual, iteration = float("inf"), 0
     while residual >= TOLERANCE and iteration < MAX_ITERATIONS:
         iteration += 1
-        base = (1.0 - damping + damping * ranks[dangling].sum()) / documents
-        updated = damping * (flow @ ranks) + base
+        updated = damping * (flow @ ranks) + (1.0 - damping + damping * float(ranks @ leaks)) * restart
         updated /= updated.sum()
         residual = float(np.abs(updated - ranks).sum())
         ranks = updated
-    return PageRank(ranks, len(tails), iteration, residual)
+    return PageRank(ranks, count, iteration, residual)
+
+
+def _votes(owners: NDArray[np.int64], heads: NDArray[np.int64], documents: int) -> NDArray[np.float64]:
+    """The weight of each link: 1 over the links that its owner's documents have to the same one."""
+    import numpy as np
+
+    votes = np.ones(len(heads))
+    owned = owners >= 0
+    if owned.any():
+        _, which, counts = np.unique(owners[owned] * documents + heads[owned], return_inverse=True, return_counts=True)
+        votes[owned] = 1.0 / counts[which]
+    return votes
+
+
+def _restart(trust: Sequence[float | None], documents: int, seed_share: float) -> NDArray[np.float64]:
+    """Where readers start: shares that sum to 1."""
+    import numpy as np
+
+    restart = np.full(documents, 1.0 / documents)
+    if seed_share > 0 and len(trust):
+        seeds = np.array([max(each or 0.0, 0.0) for each in trust])
+        if seeds.sum() > 0:
+            restart = (1.0 - seed_share) * restart + seed_share * seeds / seeds.sum()
+    return restart
 
 
 def authority(ranks: PageRank | None, trust: Sequence[float | None], *, link_share: float) -> list[float | None]:

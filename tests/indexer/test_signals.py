@@ -76,6 +76,57 @@ class TestPageRank:
         assert ranks.converged
         assert ranks.scores.sum() == pytest.approx(1.0)
 
+    @pytest.mark.parametrize("seed", range(3))
+    def test_equals_networkx_when_readers_start_at_trusted_documents(self, seed):
+        networkx = pytest.importorskip("networkx")
+        rng = random.Random(seed)
+        pairs = {(rng.randrange(90), rng.randrange(60)) for _ in range(300)}
+        pairs = {(a, b) for a, b in pairs if a != b}
+        trust = [rng.choice([None, 0.0, 1.0, 5.0, -2.0]) for _ in range(90)]
+        graph = networkx.DiGraph()
+        graph.add_nodes_from(range(90))
+        graph.add_edges_from(pairs)
+        seeds = {each: max(value or 0.0, 0.0) for each, value in enumerate(trust)}
+        expected = networkx.pagerank(graph, personalization=seeds, tol=1e-13, max_iter=1000)
+        ranks = pagerank([a for a, _ in pairs], [b for _, b in pairs], 90, trust=trust, seed_share=1.0)
+        assert ranks.scores.tolist() == pytest.approx([expected[each] for each in range(90)], abs=1e-6)
+
+    def farm(self, seed=7):
+        """An honest web of 200, and 50 pages whose only links go to page 200, which nobody else links to."""
+        rng = random.Random(seed)
+        links = [(page, rng.randrange(100)) for page in range(200) for _ in range(4)]
+        links += [(page, 200) for page in range(201, 251)]
+        trust = [1.0 if page < 20 else None for page in range(251)]
+        owners = [*range(200), *[200] * 51]
+        return [a for a, _ in links], [b for _, b in links], trust, owners
+
+    def place(self, ranks):
+        """The place of the farm's page among all, 1 the best."""
+        return 1 + int((ranks.scores > ranks.scores[200]).sum())
+
+    def test_a_planted_link_farm_is_damped(self):
+        sources, targets, trust, owners = self.farm()
+        plain = pagerank(sources, targets, 251)
+        assert self.place(plain) == 1, "otherwise this shows nothing"
+        trusted = pagerank(sources, targets, 251, trust=trust, seed_share=1.0)
+        assert trusted.scores[200] == pytest.approx(0.0, abs=1e-12)
+        assert self.place(pagerank(sources, targets, 251, trust=trust, seed_share=0.9)) > 80
+        one_vote = pagerank(sources, targets, 251, voters=[*owners[:200], -1, *owners[201:]])
+        assert self.place(one_vote) > 60
+        own = pagerank(sources, targets, 251, voters=owners)
+        assert own.scores[200] == own.scores[201], "links within one owner count not at all"
+        honest = pagerank(sources[:800], targets[:800], 251)
+        best = np.argsort(-honest.scores)[:20]
+        assert set(np.argsort(-own.scores)[:20]) == set(best)
+
+    def test_two_votes_of_one_owner_by_hand(self):
+        # 0 and 1 belong together and both link to 2, half a vote each; what they do not pass on starts anew.
+        ranks = pagerank([0, 1], [2, 2], 3, damping=0.5, voters=[4, 4, -1])
+        # base b: p0 = p1 = b, p2 = b + .5(p0/2 + p1/2) = 1.5 b, and all sum to 1
+        assert ranks.scores.tolist() == pytest.approx([1 / 3.5, 1 / 3.5, 1.5 / 3.5], abs=1e-9)
+        alone = pagerank([0, 1], [2, 2], 3, damping=0.5)
+        assert alone.scores.tolist() == pytest.approx([0.25, 0.25, 0.5], abs=1e-9)
+
     def test_a_graph_that_swings_is_reported_as_not_converged(self):
         ranks = pagerank([0, 1, 2], [1, 0, 0], 3, damping=0.99)
         assert not ranks.converged
