@@ -57,7 +57,7 @@ class LinkTable:
         known = np.ones(len(ends[0]), dtype=bool)
         for place, end in zip(places, ends, strict=True):
             known &= keys[place] == end if len(keys) else False
-        result = pagerank(places[0][known], places[1][known], len(keys), damping=damping)  # type: ignore[arg-type]
+        result = pagerank(places[0][known], places[1][known], len(keys), damping=damping)
         account = {
             "links": result.links,
             "dangling_links": int((~known).sum()),
