@@ -13,6 +13,7 @@ from typing import Any, Literal, cast, get_args
 
 from rerank_plugin.domain.factors import PRIORS, Weights
 from rerank_plugin.domain.numbers import is_finite_number
+from rerank_plugin.domain.text_template import TextTemplate
 from rerank_plugin.errors import ConfigError, DataError
 
 Mode = Literal["on", "off", "shadow"]
@@ -145,6 +146,10 @@ class Rerank:
     #: Dotted paths the model reads, in order, joined by a newline; empty takes the index's own, else the fields the
     #: query searched.
     text_fields: tuple[str, ...] = ()
+    #: What the model reads instead, as a template: ``{title}. {authors.name:, }``; see ``TextTemplate``.
+    text_template: str = ""
+    #: Pieces of a long text that the model reads, one after the other; the best one counts.
+    passages: int = 1
     #: Factor (or ``published_at``) -> where it is found in documents that were never enriched.
     field_map: Mapping[str, FieldSource] = field(default_factory=dict)
     #: Half-life of freshness; ``None`` takes the index's own, else 365.
@@ -174,7 +179,12 @@ class Rerank:
             raise ConfigError(f"mode must be one of {', '.join(get_args(Mode))}, got {self.mode!r}")
         if self.dense not in get_args(Dense):
             raise ConfigError(f"dense must be one of {', '.join(get_args(Dense))}, got {self.dense!r}")
-        for name, low, high in (("window", 1, 1000), ("dense_size", 1, 1000), ("max_concurrent", 1, 10_000)):
+        for name, low, high in (
+            ("window", 1, 1000),
+            ("dense_size", 1, 1000),
+            ("passages", 1, 16),
+            ("max_concurrent", 1, 10_000),
+        ):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
                 raise ConfigError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
@@ -190,6 +200,10 @@ class Rerank:
             raise ConfigError(f"weights must be Weights, a mapping or factor=number,..., got {self.weights!r}")
         if not isinstance(self.text_fields, tuple) or not all(isinstance(each, str) for each in self.text_fields):
             raise ConfigError(f"text_fields must be names of fields, got {self.text_fields!r}")
+        if not isinstance(self.text_template, str):
+            raise ConfigError(f"text_template must be a string, got {self.text_template!r}")
+        if self.text_template:
+            TextTemplate.parse(self.text_template)
         if not isinstance(self.now, (datetime, type(None))):
             raise ConfigError(f"now must be a date, got {self.now!r}")
         if self.now is not None and self.now.tzinfo is None:

@@ -20,6 +20,7 @@ from rerank_plugin.domain.features import (
 )
 from rerank_plugin.domain.index_meta import IndexMeta
 from rerank_plugin.domain.source_filter import SourceFilter
+from rerank_plugin.domain.text_template import TextTemplate
 from rerank_plugin.errors import DataError
 
 #: Half-life of freshness where neither the settings nor the index name one.
@@ -43,7 +44,9 @@ class Reader:
     def needed(self) -> tuple[str, ...]:
         """Every dotted path in ``_source`` that reading takes; ``*`` where it may take any."""
         paths = [path for index in ("", *self.metas) for path in self._text_fields(index)]
-        if not self.settings.text_fields:  # a searched title.english is stored as title
+        if (
+            not self.settings.text_fields and not self.settings.text_template
+        ):  # a searched title.english is stored as title
             paths += [path.rpartition(".")[0] for path in self.searched if "." in path]
         paths += [f"{ENRICHED}.{name}" for name in _ENRICHED_FIELDS]
         paths += [source.field for source in self.settings.field_map.values()]
@@ -68,14 +71,22 @@ class Reader:
             index=index,
             retrieval_rank=rank,
             retrieval_score=None if score is None else float(score),
-            text=text_of(source, self._text_fields(index)),
+            text=self._text(source, index),
             features=features_of(
                 source, self.settings.field_map, now=self.now, half_life_days=self._half_life_days(index)
             ),
             cosine=cosine,
         )
 
+    def _text(self, source: Mapping[str, Any], index: str) -> str:
+        if self.settings.text_template:
+            template = TextTemplate.parse(self.settings.text_template)
+            return template.fill(lambda path: list(_pieces(values_at(source, path))))
+        return text_of(source, self._text_fields(index))
+
     def _text_fields(self, index: str) -> tuple[str, ...]:
+        if self.settings.text_template:
+            return TextTemplate.parse(self.settings.text_template).paths
         if self.settings.text_fields:
             return self.settings.text_fields
         meta = self.metas.get(index)

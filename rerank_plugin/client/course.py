@@ -181,6 +181,7 @@ class Course:
             query=plan.text,
             candidates=candidates,
             weights=plan.settings.weights,
+            passages=plan.settings.passages,
             deadline=None if deadline is None else self._started + deadline / 1000.0,
         )
         ranking: Ranking = yield Rank(request)

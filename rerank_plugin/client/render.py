@@ -40,6 +40,8 @@ class Status:
     dense: str = ""
     #: Documents in a language that the model does not know; shown when there are some.
     unknown_language: int = 0
+    #: Documents of which nothing could be read: they kept the engine's place; shown when there are some.
+    unread: int = 0
     #: The hits that the page would have shown, in order; of ``shadow`` alone.
     shadow: list[dict[str, str]] | None = None
 
@@ -49,6 +51,7 @@ class Status:
         self.features_missing = ranking.features_missing
         self.truncated = ranking.truncated
         self.unknown_language = ranking.unknown
+        self.unread = ranking.unread
         self.dense = self.dense or ranking.dense
         self.model = ranking.model
         self.weights = ranking.weights.as_dict()
@@ -76,6 +79,7 @@ class Status:
             "truncated": self.truncated,
         }
         sometimes = {"meta": self.meta, "dense": self.dense, "unknown_language": self.unknown_language}
+        sometimes["unread"] = self.unread
         sometimes["shadow"] = self.shadow
         block.update((name, said) for name, said in sometimes.items() if said)
         return block

@@ -67,9 +67,11 @@ class Ranking:
     features_missing: int
     #: Milliseconds in the model.
     model_ms: float
-    #: Documents whose language the model does not know: their z is what their first-stage score says.
+    #: Documents whose language the model does not know: they count as without text.
     unknown: int = 0
     #: Why the window is to be left in the engine's order after all; empty when it is not.
     refusal: str = ""
+    #: Documents of which nothing could be read, text or vector: they kept the first stage's place.
+    unread: int = 0
     #: What the status is to say of vectors; empty when there is nothing to say.
     dense: str = ""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 CHARACTERS_PER_TOKEN = 32
 
 
+#: Most special tokens around a text or a pair: ``<s> query </s></s> text </s>``.
+SPECIAL_TOKENS = 4
 #: Characters of a text that are looked at to tell whether its language is known.
 LANGUAGE_CHARACTERS = 512
 #: Arrows, dingbats and emoji, which belong to no language.
@@ -89,6 +91,34 @@ class TextTokenizer:
         words = _SYMBOLS.sub(" ", _encodable(text[:LANGUAGE_CHARACTERS]))
         ids = self._tokenizer.encode(words, add_special_tokens=False).ids
         return sum(each in self._unknown for each in ids) / max(len(ids), 1)
+
+    def passages(self, text: str, most: int, *, beside: str = "") -> list[str]:
+        """The text in at most ``most`` consecutive pieces of whole words; all but the last fit the limit.
+
+        :param beside: what else is read with each piece; it leaves a piece at least half of the limit.
+        """
+        room = max(self._max_tokens // 2, self._max_tokens - SPECIAL_TOKENS - self._count(beside))
+        if len(text) <= room and text.isascii():
+            return [text]
+        read = self._tokenizer.encode(
+            _encodable(text[: most * self._max_tokens * CHARACTERS_PER_TOKEN]), add_special_tokens=False
+        )
+        parts = [read, *read.overflowing]
+        starts = [start for part in parts for start, _ in part.offsets]
+        words = [word for part in parts for word in part.word_ids]
+        pieces: list[str] = []
+        token = character = 0
+        while len(pieces) < most - 1 and token + room < len(starts):
+            cut = token + room
+            while cut > token + room // 2 and words[cut] == words[cut - 1]:
+                cut -= 1
+            pieces.append(text[character : starts[cut]])
+            token, character = cut, starts[cut]
+        return [*pieces, text[character:]]
+
+    def _count(self, text: str) -> int:
+        read = self._tokenizer.encode(_encodable(text), add_special_tokens=False) if text else None
+        return 0 if read is None else len(read.ids)
 
     def __call__(self, texts: Sequence[str]) -> list[Tokens]:
         """Tokens of each text; an empty text has its two special tokens."""

@@ -71,6 +71,18 @@ class PairScorer(Protocol):
         ...
 
 
+@runtime_checkable
+class Splitter(Protocol):
+    """A model that can say how much of a text it reads at a time."""
+
+    def passages(self, text: str, most: int, *, query: str = "") -> list[str]:
+        """The text in at most ``most`` consecutive pieces of whole words; all but the last are read to their end.
+
+        :param query: what is read beside each piece, where that takes room from it.
+        """
+        ...
+
+
 class TwoModeTrunk(TextEncoder, PairScorer, Protocol):
     """One transformer as encoder and as cross-encoder, attention opened by the learned biases (DESIGN 3)."""
 

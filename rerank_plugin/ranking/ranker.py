@@ -1,7 +1,7 @@
 """The ranker: model inputs, calibrated relevance, blend, order. Many windows in one batched call.
 
 A model offers what it can: vectors of texts, a joint reading of query and text, or both. Documents whose text it cannot
-read, because there is none or because its language is unknown, are judged by their first-stage score.
+read, because there is none or because its language is unknown, keep their place.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from rerank_plugin.domain.candidate import Candidate, Ranked, Ranking
 from rerank_plugin.domain.factors import Weights
 from rerank_plugin.errors import RerankError
 from rerank_plugin.models.types import PairScorer, TextEncoder, encoded_query
-from rerank_plugin.ranking.blend import blend, in_order
+from rerank_plugin.ranking.blend import blend
 from rerank_plugin.ranking.gate import OPEN_GATES, query_gates
 from rerank_plugin.ranking.language import Language
+from rerank_plugin.ranking.passages import each_best, passages_of
+from rerank_plugin.ranking.places import with_kept_places
 from rerank_plugin.ranking.relevance import FirstStage
 from rerank_plugin.ranking.vector_cache import Remembered, VectorCache
 
@@ -37,6 +39,9 @@ WAVE = 32
 DOCUMENT_VECTORS = 20_000
 QUERY_VECTORS = 1_000
 
+#: How many passages of a text are read, and the text.
+_Text = tuple[int, str]
+
 
 @dataclass(slots=True)
 class _Scored:
@@ -49,6 +54,8 @@ class _Scored:
     truncated: set[int] = field(default_factory=set)
     #: Places of candidates whose language the model does not know.
     unknown: set[int] = field(default_factory=set)
+    #: Places of candidates of which nothing could be read.
+    unread: set[int] = field(default_factory=set)
     #: Why the query is not to be ranked; empty when it is.
     refusal: str = ""
     model_seconds: float = 0.0
@@ -107,9 +114,10 @@ class ModelRanker:
         if found is None:
             if self._query_encoder is None:
                 raise RerankError(f"{self.model} makes no vectors")
-            found = Remembered(encoded_query(self._query_encoder, query).copy(), truncated=False)
+            found = Remembered(encoded_query(self._query_encoder, query)[None, :].copy(), truncated=False)
             self._queries.put(query, found)
-        return found.vector
+        vector: NDArray[np.float32] = found.vectors[0]
+        return vector
 
     def refusal(self, query: str) -> str:
         """Why a query is not to be ranked, its language being unknown to the model; empty when it is."""
@@ -152,15 +160,18 @@ class ModelRanker:
         waves = [
             self._readable(request.candidates[start : places.stop], start, result) for request, result in open_requests
         ]
-        documents = self._vectors(waves)
+        documents = self._vectors([request.passages for request, _ in open_requests], waves)
         for (request, result), wave in zip(open_requests, waves, strict=True):
-            interactions = self._interactions(request.query, wave, start, result)
+            interactions = self._interactions(request, wave, start, result)
             for offset, (candidate, interaction) in enumerate(zip(wave, interactions, strict=True)):
                 cosine = candidate.cosine
-                if candidate.text in documents and cosine is None:
-                    cosine = float(documents[candidate.text].vector @ self.encode_query(request.query))
-                    if documents[candidate.text].truncated:
+                read = documents.get((request.passages, candidate.text))
+                if read is not None and cosine is None:
+                    cosine = float((read.vectors @ self.encode_query(request.query)).max())
+                    if read.truncated:
                         result.truncated.add(start + offset)
+                if cosine is None and interaction is None:
+                    result.unread.add(start + offset)
                 z = self._head.z(_first_stage(candidate, result.top_score), cosine=cosine, interaction=interaction)
                 if not math.isfinite(z):
                     raise RerankError(f"the model gave {z} for document {candidate.doc_id!r}; wanted a finite number")
@@ -173,33 +184,55 @@ class ModelRanker:
         result.unknown |= {place for place, reads in enumerate(known, start) if not reads}
         return [each if reads else replace(each, text="", cosine=None) for each, reads in zip(wave, known, strict=True)]
 
-    def _vectors(self, waves: Sequence[Sequence[Candidate]]) -> dict[str, Remembered]:
-        """What encoding gives for each text whose cosine is not known; nothing where the model does not encode."""
+    def _vectors(self, most: Sequence[int], waves: Sequence[Sequence[Candidate]]) -> dict[_Text, Remembered]:
+        """What encoding gives for each text whose cosine is not known; nothing where the model does not encode.
+
+        :param most: passages read of a text, of each wave.
+        """
         if self._encoder is None:
             return {}
-        texts = {each.text: None for wave in waves for each in wave if each.cosine is None and each.text.strip()}
+        texts = {
+            (passages, each.text): None
+            for passages, wave in zip(most, waves, strict=True)
+            for each in wave
+            if each.cosine is None and each.text.strip()
+        }
         return dict(zip(texts, self._encoded(self._encoder, list(texts)), strict=True))
 
-    def _encoded(self, encoder: TextEncoder, texts: Sequence[str]) -> list[Remembered]:
+    def _encoded(self, encoder: TextEncoder, texts: Sequence[_Text]) -> list[Remembered]:
         """What encoding each document's text gives; those not remembered go to the encoder in one batch."""
         cache = self._documents
-        found = [cache.get(text) for text in texts]
+        found = [cache.get(_key(text)) for text in texts]
         missing = [text for text, each in zip(texts, found, strict=True) if each is None]
-        fresh: dict[str, Remembered] = {}
+        fresh: dict[_Text, Remembered] = {}
         if missing:
-            encoded = encoder.encode(missing)
-            for text, vector, truncated in zip(missing, encoded.vectors, encoded.truncated, strict=True):
-                fresh[text] = Remembered(vector.copy(), bool(truncated))  # a view would keep its whole batch alive
-                cache.put(text, fresh[text])
+            split = [passages_of(encoder, text, most) for most, text in missing]
+            encoded = encoder.encode([piece for pieces in split for piece in pieces])
+            start = 0
+            for text, pieces in zip(missing, split, strict=True):
+                end = start + len(pieces)
+                # a view would keep its whole batch alive
+                fresh[text] = Remembered(encoded.vectors[start:end].copy(), bool(encoded.truncated[start:end].any()))
+                cache.put(_key(text), fresh[text])
+                start = end
         return [fresh[text] if each is None else each for text, each in zip(texts, found, strict=True)]
 
-    def _interactions(self, query: str, wave: Sequence[Candidate], start: int, result: _Scored) -> list[float | None]:
+    def _interactions(
+        self, request: RankRequest, wave: Sequence[Candidate], start: int, result: _Scored
+    ) -> list[float | None]:
         if self._scorer is None:
             return [None] * len(wave)
         with_text = [place for place, each in enumerate(wave) if each.text.strip()]
-        said = self._scorer.interact(query, [wave[place].text for place in with_text])
+        split = [
+            passages_of(self._scorer, wave[place].text, request.passages, query=request.query) for place in with_text
+        ]
+        said = self._scorer.interact(request.query, [piece for pieces in split for piece in pieces])
+        counts = [len(pieces) for pieces in split]
         logits: list[float | None] = [None] * len(wave)
-        for place, logit, truncated in zip(with_text, said.logits, said.truncated, strict=True):
+        best = zip(
+            with_text, each_best(said.logits.tolist(), counts), each_best(said.truncated.tolist(), counts), strict=True
+        )
+        for place, logit, truncated in best:
             logits[place] = float(logit)
             if truncated:
                 result.truncated.add(start + place)
@@ -208,19 +241,22 @@ class ModelRanker:
     def _ranking(self, request: RankRequest, result: _Scored) -> Ranking:
         weights = self._weights if request.weights is None else request.weights
         gates = query_gates(request.query) if request.weights is None else OPEN_GATES
-        ranked: list[Ranked] = []
+        read: list[Ranked] = []
+        unread: dict[int, tuple[Candidate, float]] = {}
         unscored: list[Candidate] = []
-        for candidate, z in zip(request.candidates, result.z, strict=True):
+        for place, (candidate, z) in enumerate(zip(request.candidates, result.z, strict=True)):
             if z is None:
                 unscored.append(candidate)
+            elif place in result.unread:
+                unread[place] = candidate, z
             else:
-                ranked.append(blend(z, candidate, weights, gates))
+                read.append(blend(z, candidate, weights, gates))
         with_text = {place for place, each in enumerate(request.candidates) if each.text.strip()}
         refusal = result.refusal
         if with_text and with_text == result.unknown:
             refusal = f"the language of all {len(with_text)} texts found is unknown to {self.model}"
         return Ranking(
-            ranked=in_order(ranked),
+            ranked=with_kept_places(read, unread, weights),
             unscored=tuple(unscored),
             weights=weights,
             model=self.model,
@@ -228,6 +264,7 @@ class ModelRanker:
             features_missing=sum(each.features.missing > 0 for each in request.candidates),
             model_ms=1000.0 * result.model_seconds,
             unknown=len(result.unknown),
+            unread=len(unread),
             refusal=refusal,
             dense="" if self.encoder else f"no cosines: {self.model} is a cross-encoder and there are no vectors",
         )
@@ -236,6 +273,10 @@ class ModelRanker:
 def top_score(candidates: Sequence[Candidate]) -> float:
     """The highest first-stage score among them; 0 where none has one."""
     return max((each.retrieval_score for each in candidates if each.retrieval_score is not None), default=0.0)
+
+
+def _key(text: _Text) -> str:
+    return text[1] if text[0] == 1 else f"{text[0]} passages of {text[1]}"
 
 
 def _first_stage(candidate: Candidate, top: float) -> FirstStage | None:

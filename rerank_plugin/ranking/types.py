@@ -20,6 +20,8 @@ class RankRequest:
     weights: Weights | None = None
     #: ``time.monotonic()`` at which scoring must stop; what is not scored by then keeps its place behind the rest.
     deadline: float | None = None
+    #: Pieces of a long text that the model reads; the best counts.
+    passages: int = 1
 
 
 class Ranker(Protocol):

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class Remembered(NamedTuple):
     """What encoding a text gave."""
 
-    #: (dimensions,), L2-normalised.
-    vector: NDArray[np.float32]
+    #: (passages, dimensions), L2-normalised.
+    vectors: NDArray[np.float32]
     truncated: bool
 
 

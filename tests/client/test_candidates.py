@@ -133,3 +133,20 @@ def test_a_hit_without_score_or_source_is_a_candidate_all_the_same() -> None:
     [candidate] = reader.candidates([{"_id": 7, "_score": None}], [0.5], first_rank=3)
     assert (candidate.doc_id, candidate.retrieval_score, candidate.text) == ("7", None, "")
     assert (candidate.retrieval_rank, candidate.cosine, candidate.features.missing) == (3, 0.5, 4)
+
+
+def test_a_template_is_filled_from_dotted_nested_and_repeated_fields() -> None:
+    settings = Rerank(text_template="{title}\nBy {authors.name: and }\n{meta.abstract}{meta.note}")
+    reader = Reader(settings=settings, metas={}, searched=("body.english",), now=NOW)
+    source = {
+        "title": "Graphs",
+        "authors": [{"name": "Ada"}, {"name": ["Bo", "Cy"]}, {}],
+        "meta.abstract": "On paths.",
+        "body": "unread",
+    }
+    hits = [{"_id": "1", "_source": source}, {"_id": "2", "_source": {"body": "unread"}}]
+    first, second = reader.candidates(hits, [None, None])
+    assert first.text == "Graphs\nBy Ada and Bo and Cy\nOn paths."
+    assert second.text == ""
+    assert reader.needed()[:4] == ("title", "authors.name", "meta.abstract", "meta.note")
+    assert "body" not in reader.needed()

@@ -150,8 +150,50 @@ def test_the_interaction_counts_where_the_head_gives_it_a_say() -> None:
     ranking = ModelRanker(AngleTrunk(), head, Weights()).rank(
         [RankRequest(query="0", candidates=candidates("3", "", "1"))]
     )[0]
-    assert order(ranking) == ["d2", "d3", "d1"] or order(ranking) == ["d3", "d2", "d1"]
-    assert {each.candidate.doc_id: each.z for each in ranking.ranked} == {"d1": -3.0, "d2": -1.0, "d3": -1.0}
+    assert order(ranking) == ["d3", "d2", "d1"]  # d2 has no text and keeps its place
+    assert [each.z for each in ranking.ranked] == [-1.0, -2.0, -3.0]
+
+
+class SplittingTrunk(AngleTrunk):
+    """Reads one word at a time."""
+
+    def passages(self, text: str, most: int, *, query: str = "") -> list[str]:
+        return text.split(" ", most - 1)
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        read = super().encode([text.split(" ")[0] for text in texts])
+        return Encoded(read.vectors, np.array([" " in text for text in texts]))
+
+
+def test_of_a_long_text_the_best_passage_counts_and_what_is_beyond_is_counted() -> None:
+    trunk = SplittingTrunk()
+    ranker = ModelRanker(trunk, HEAD, Weights())
+    window = candidates("60 90 0", "60", "90 0")
+    for passages, zs, truncated in ((1, [1.0, 1.0, 0.0], 2), (2, [2.0, 1.0, 1.0], 1), (3, [2.0, 2.0, 1.0], 0)):
+        ranking = ranker.rank([RankRequest(query="0", candidates=window, passages=passages)])[0]
+        assert [each.z for each in ranking.ranked] == pytest.approx(zs, abs=1e-6)
+        assert ranking.truncated == truncated
+    asked = len(trunk.calls)
+    both = [RankRequest(query="0", candidates=window, passages=passages) for passages in (2, 3)]
+    assert [each.truncated for each in ranker.rank(both)] == [1, 0]
+    assert len(trunk.calls) == asked  # remembered, apart for each number of passages
+
+
+def test_what_cannot_be_read_keeps_its_place_whatever_its_factors() -> None:
+    wanted = Features(popularity=1.0)
+    window = tuple(
+        Candidate(doc_id=f"d{rank}", retrieval_rank=rank, retrieval_score=9.0 - rank, text=text, features=wanted)
+        for rank, text in enumerate(["", "90", " ", "0", "60", ""], start=1)
+    )
+    weights = Weights(popularity=2.0)
+    ranking = ModelRanker(AngleTrunk(), HEAD, Weights()).rank(
+        [RankRequest(query="0", candidates=window, weights=weights)]
+    )[0]
+    assert order(ranking) == ["d1", "d4", "d3", "d5", "d2", "d6"]
+    assert ranking.unread == 3
+    finals = [each.z_final for each in ranking.ranked]
+    assert finals == sorted(finals, reverse=True)
+    assert all(term.contribution == 0.0 for term in ranking.ranked[0].factors.values())
 
 
 def test_no_requests_and_no_candidates() -> None:
