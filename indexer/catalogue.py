@@ -6,7 +6,7 @@ from array import array
 from datetime import datetime
 from pathlib import Path
 
-from indexer.evidence import counts_of, date_of, links_of, owner_of, trust_of
+from indexer.evidence import counts_of, date_of, half_life_of, links_of, owner_of, trust_of
 from indexer.lines import shown
 from indexer.rejects import Rejects
 from indexer.side_files import read_events, read_links
@@ -37,6 +37,7 @@ class Catalogue:
         self._owners: dict[str, int] = {}
         self.doc_ids: list[str] = []
         self.dates: list[datetime | None] = []
+        self.half_lives: list[float | None] = []
         self.trust: list[float | None] = []
         self.counts: list[dict[str, float]] = []
         #: Number of each document's owner; -1 where it has none.
@@ -50,6 +51,7 @@ class Catalogue:
         position = len(self.doc_ids)
         self._positions[record.doc_id] = position
         self.doc_ids.append(record.doc_id)
+        self.half_lives.append(half_life_of(self._config, record.fields))
         self.trust.append(trust_of(self._config, record.fields))
         self.counts.append(counts_of(self._config, record.fields))
         owner = owner_of(self._config, record.fields)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from statistics import fmean, quantiles
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from indexer.catalogue import Catalogue
 from indexer.progress import Progress
 from indexer.signal_config import SignalConfig
 from indexer.signals.authority import authority, pagerank
-from indexer.signals.freshness import freshness, half_life_for
+from indexer.signals.freshness import aging, freshness, half_life_for, iso_z
 from indexer.signals.novelty import novelty
 from indexer.signals.popularity import fit_knots, popularity
 from rerank_plugin.domain.factors import PRIORS
@@ -29,6 +29,8 @@ class Signals:
 
     features: dict[str, list[float | None]]
     dates: list[datetime | None]
+    #: Of each document's own type; see :func:`indexer.evidence.half_life_of`.
+    half_lives: list[float | None]
     half_life_days: float
     #: Factor -> coverage, spread and how it was made: for ``--json`` and for ``_meta``.
     account: dict[str, dict[str, Any]]
@@ -40,15 +42,7 @@ class Signals:
             value = self.features[factor][position]
             if value is not None:
                 stored[factor] = value
-        date = self.dates[position]
-        if date is not None:
-            stored["published_at"] = iso_z(date)
-        return stored
-
-
-def iso_z(date: datetime) -> str:
-    """``2020-05-31T12:00:00Z``, with a fraction only where the date has one."""
-    return date.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return stored | aging(self.dates[position], self.half_lives[position], common=self.half_life_days)
 
 
 def compute_signals(
@@ -68,7 +62,7 @@ def compute_signals(
     """
     dates = catalogue.dates
     half_life = half_life_for(dates, now=now) if half_life_days is None else half_life_days
-    features = {"freshness": freshness(dates, now=now, half_life_days=half_life)}
+    features = {"freshness": freshness(dates, now=now, half_life_days=half_life, own=catalogue.half_lives)}
     fresh: dict[str, Any] = {
         "half_life_days": half_life,
         "half_life_from": "ages" if half_life_days is None else "given",
@@ -90,7 +84,9 @@ def compute_signals(
         "novelty": "no vectors: load with --vectors" if vectors is None else "no dates",
     }
     account = {factor: {**_spread(features[factor], reasons[factor]), **details[factor]} for factor in PRIORS}
-    return Signals(features=features, dates=dates, half_life_days=half_life, account=account)
+    return Signals(
+        features=features, dates=dates, half_lives=catalogue.half_lives, half_life_days=half_life, account=account
+    )
 
 
 def _authority(catalogue: Catalogue, config: SignalConfig) -> tuple[list[float | None], dict[str, Any]]:

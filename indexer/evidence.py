@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from indexer.dates import any_date
 from indexer.signal_config import EVENTS_FIELD, SignalConfig, look_up
 from indexer.values import is_id, is_number
-from rerank_plugin.domain.features import parse_date
 
 
 def date_of(config: SignalConfig, fields: Mapping[str, Any]) -> datetime | None:
@@ -19,7 +19,18 @@ def date_of(config: SignalConfig, fields: Mapping[str, Any]) -> datetime | None:
     for name in config.date:
         value = look_up(fields, name)
         if value is not None and value != "":
-            return parse_date(value)
+            return any_date(value)
+    return None
+
+
+def half_life_of(config: SignalConfig, fields: Mapping[str, Any]) -> float | None:
+    """The half-life of the record's own type in days, 0 for one that does not age; ``None``: as the collection's."""
+    for name in config.type:
+        kind = look_up(fields, name)
+        if isinstance(kind, str) and kind in config.evergreen:
+            return 0.0
+        if isinstance(kind, str) and kind in config.half_lives:
+            return float(config.half_lives[kind])
     return None
 
 

@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
-from indexer.enrich import iso_z
-from indexer.evidence import counts_of, date_of, trust_of
+from indexer.evidence import counts_of, date_of, half_life_of, trust_of
 from indexer.signal_config import SignalConfig
-from indexer.signals.freshness import half_life_for
+from indexer.signals.freshness import aging, freshness, half_life_for, iso_z
 from indexer.signals.popularity import fit_knots, popularity
 from indexer.signals.scaling import feature
-from rerank_plugin.domain.features import freshness_utility, parse_date
+from rerank_plugin.domain.features import parse_date
 from rerank_plugin.domain.index_meta import FEATURES_VERSION
 from rerank_plugin.errors import DataError
 
@@ -144,6 +143,8 @@ class Evidence:
     bad_date: str | None
     trust: float | None
     counts: Mapping[str, float]
+    #: See :func:`indexer.evidence.half_life_of`.
+    half_life_days: float | None = None
 
     @classmethod
     def of(cls, config: SignalConfig, fields: Mapping[str, Any], events: Mapping[str, float] | None = None) -> Evidence:
@@ -157,7 +158,7 @@ class Evidence:
         for kind, number in (events or {}).items():
             if kind in config.counts:
                 counts[kind] = counts.get(kind, 0.0) + number
-        return cls(date, bad_date, trust_of(config, fields), counts)
+        return cls(date, bad_date, trust_of(config, fields), counts, half_life_of(config, fields))
 
 
 def rerank_object(
@@ -174,15 +175,13 @@ def rerank_object(
         "novelty": None if novelty is None else feature(novelty),
         "popularity": popularity([evidence.counts], knots=knots.popularity, weights=config.counts)[0],
     }
-    if evidence.date is not None:
-        features["freshness"] = feature(
-            freshness_utility(evidence.date, now=knots.reference_time, half_life_days=knots.half_life_days)
-        )
+    own = evidence.half_life_days
+    [features["freshness"]] = freshness(
+        [evidence.date], now=knots.reference_time, half_life_days=knots.half_life_days, own=[own]
+    )
     stored: dict[str, Any] = {"features_version": FEATURES_VERSION}
     stored |= {factor: value for factor, value in features.items() if value is not None}
-    if evidence.date is not None:
-        stored["published_at"] = iso_z(evidence.date)
-    return stored
+    return stored | aging(evidence.date, own, common=knots.half_life_days)
 
 
 def _authority(evidence: Evidence, knots: Knots, config: SignalConfig, rank: float | None) -> float | None:

@@ -20,7 +20,7 @@ from rerank_plugin.errors import ConfigError
 #: An object of counts by kind in a record, read beside the counts that stand in fields of their own.
 EVENTS_FIELD = "events"
 #: Settings that hold names of fields.
-_NAMES = ("date", "links", "trust", "owner")
+_NAMES = ("date", "type", "evergreen", "links", "trust", "owner")
 
 
 def _default_counts() -> dict[str, float]:
@@ -37,6 +37,12 @@ class SignalConfig:
 
     #: Publication date.
     date: tuple[str, ...] = ("date", "published_at")
+    #: What kind of document it is, for ``half_lives`` and ``evergreen``.
+    type: tuple[str, ...] = ("type", "content_type")
+    #: Type -> its half-life in days, where it ages otherwise than the collection.
+    half_lives: Mapping[str, float] = field(default_factory=dict)
+    #: Types that do not age: they have no freshness, which neither helps nor harms.
+    evergreen: tuple[str, ...] = ()
     #: Ids of documents that gain authority by this one.
     links: tuple[str, ...] = ("cites",)
     #: A number of trust in the source, on any scale: only its order counts.
@@ -62,9 +68,12 @@ class SignalConfig:
         for name in _NAMES:
             if not all(isinstance(each, str) and each for each in getattr(self, name)):
                 raise ConfigError(f"{name} must be a list of field names, got {getattr(self, name)!r}")
-        for name, table in (("counts", self.counts), *self.trust_table.items()):
+        for name, table in (("counts", self.counts), ("half_lives", self.half_lives), *self.trust_table.items()):
             if not isinstance(table, Mapping) or not all(is_number(value) for value in table.values()):
                 raise ConfigError(f"{name} must be a table of numbers, got {table!r}")
+        dead = [kind for kind, days in self.half_lives.items() if days <= 0]
+        if dead:
+            raise ConfigError(f"half_lives.{dead[0]} must be above 0 days, got {self.half_lives[dead[0]]!r}")
         negative = [kind for kind, weight in self.counts.items() if weight < 0]
         if negative:
             raise ConfigError(f"counts.{negative[0]} must be at least 0, got {self.counts[negative[0]]!r}")

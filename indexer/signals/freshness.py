@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from statistics import median
+from typing import Any
 
 from indexer.signals.scaling import feature
 from rerank_plugin.domain.features import age_in_days, freshness_utility
@@ -24,9 +25,35 @@ def half_life_for(dates: Sequence[datetime | None], *, now: datetime) -> float:
     return round(max(DEFAULT_HALF_LIFE_DAYS, median(ages)), 3) if ages else DEFAULT_HALF_LIFE_DAYS
 
 
-def freshness(dates: Sequence[datetime | None], *, now: datetime, half_life_days: float) -> list[float | None]:
-    """One feature per document at the time ``now``; ``None`` without a date, 1 for a future one."""
+def freshness(
+    dates: Sequence[datetime | None],
+    *,
+    now: datetime,
+    half_life_days: float,
+    own: Sequence[float | None] | None = None,
+) -> list[float | None]:
+    """One feature per document at the time ``now``; ``None`` without a date or for one that does not age.
+
+    A future date is of age 0.
+
+    :param own: half-lives in days of the documents' own types, 0 for those that do not age; ``None`` is the common one.
+    """
     return [
-        None if date is None else feature(freshness_utility(date, now=now, half_life_days=half_life_days))
-        for date in dates
+        None
+        if date is None or its == 0
+        else feature(freshness_utility(date, now=now, half_life_days=its or half_life_days))
+        for date, its in zip(dates, own or [None] * len(dates), strict=True)
     ]
+
+
+def aging(date: datetime | None, own: float | None, *, common: float) -> dict[str, Any]:
+    """What the ``rerank`` object says of age: nothing without a date or for what does not age (DESIGN 4)."""
+    if date is None or own == 0:
+        return {}
+    written = {"published_at": iso_z(date)}
+    return written if own is None or own == common else {**written, "half_life_days": own}
+
+
+def iso_z(date: datetime) -> str:
+    """``2020-05-31T12:00:00Z``, with a fraction only where the date has one."""
+    return date.astimezone(UTC).isoformat().replace("+00:00", "Z")

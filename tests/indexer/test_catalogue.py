@@ -103,7 +103,7 @@ class TestConfig:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            ('{"lnks": []}', "unknown setting lnks; known are date, links"),
+            ('{"lnks": []}', "unknown setting lnks; known are date, type"),
             ("[]", "not a table"),
             ("{", "cannot read the signals file"),
             ('{"link_share": 2}', "link_share must be from 0 to 1, got 2"),

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indexer.signals.authority import authority, pagerank
-from indexer.signals.freshness import freshness, half_life_for
+from indexer.signals.freshness import aging, freshness, half_life_for
 from indexer.signals.novelty import novelty
 from indexer.signals.popularity import fit_knots, popularity
 from indexer.signals.scaling import feature, mid_quantile
@@ -161,6 +161,14 @@ class TestFreshness:
     def test_by_hand(self):
         dates = [NOW, days_ago(100), days_ago(300), None, NOW + timedelta(days=9)]
         assert freshness(dates, now=NOW, half_life_days=100) == [1.0, 0.5, 0.25, None, 1.0]
+
+    def test_types_have_half_lives_of_their_own_and_some_do_not_age(self):
+        dates = [days_ago(100)] * 3 + [None]
+        assert freshness(dates, now=NOW, half_life_days=100, own=[None, 25.0, 0.0, 25.0]) == [0.5, 0.2, None, None]
+        assert aging(NOW, None, common=100.0) == {"published_at": "2024-01-01T00:00:00Z"}
+        assert aging(NOW, 25.0, common=100.0) == {"published_at": "2024-01-01T00:00:00Z", "half_life_days": 25.0}
+        assert aging(NOW, 100.0, common=100.0).keys() == {"published_at"}
+        assert aging(NOW, 0.0, common=100.0) == aging(None, 25.0, common=100.0) == {}
 
     def test_the_half_life_is_the_median_age_and_at_least_a_year(self):
         assert half_life_for([days_ago(1000), days_ago(3000), None, days_ago(2000)], now=NOW) == 2000.0
