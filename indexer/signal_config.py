@@ -117,9 +117,9 @@ class SignalConfig:
 def look_up(record: Mapping[str, Any], name: str) -> Any:
     """The value under ``metadata.NAME``, else under ``NAME``; ``None`` where neither is there. Dots go deeper."""
     for start in (record.get("metadata"), record):
-        value = start
-        for key in name.split("."):
-            value = value.get(key) if isinstance(value, Mapping) else None
+        value: Any = start
+        for key in name.split(".") if "." in name else (name,):
+            value = value.get(key) if isinstance(value, dict) else None
         if value is not None:
             return value
     return None

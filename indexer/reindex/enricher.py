@@ -34,9 +34,10 @@ class FieldReader:
         self._broken = msgspec.DecodeError
 
     def __call__(self, source: Any) -> dict[str, Any]:
-        """The fields by name, absent ones as ``None``; none of a document that this decoder cannot read."""
+        """The fields by name that are there; none of a document that this decoder cannot read."""
         try:
-            return dict(zip(self.keys, self._values(self._decode(source)), strict=True))
+            values = self._values(self._decode(source))
+            return {key: value for key, value in zip(self.keys, values, strict=True) if value is not None}
         except self._broken:
             return {}
 

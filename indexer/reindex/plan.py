@@ -9,7 +9,7 @@ from indexer.reindex.alias import plan_switch
 from indexer.reindex.enricher import FieldReader
 from indexer.reindex.pages import Sweep, checkpoints, refresh
 from indexer.reindex.preparation import text_fields
-from indexer.reindex.survey import survey, sweep_of
+from indexer.reindex.survey import survey
 from indexer.reindex.wire import Wire
 from rerank_plugin.errors import EngineError
 
@@ -31,7 +31,7 @@ def plan(job: ReindexJob, wire: Wire) -> dict[str, Any]:
     read = FieldReader(job.signals)
     refresh(wire, source.name)
     upto = {shard: safe for shard, (safe, _) in checkpoints(wire, source.name).items()}
-    seen = survey(sweep_of(Sweep(wire=wire, index=source.name), read.keys), upto, job.signals, read, lambda _: None)
+    seen = survey(Sweep(wire=wire, index=source.name), upto, job.signals, read, lambda _: None)
     knots = seen.knots(job.signals, now=job.now, half_life_days=job.half_life_days, ranks=None)
     return {
         "dry_run": True,

@@ -12,7 +12,7 @@ from indexer.reindex.enricher import Enricher, FieldReader, add_links_file, even
 from indexer.reindex.pages import Sweep, checkpoints, refresh
 from indexer.reindex.ranks import Ranks
 from indexer.reindex.state import RunState
-from indexer.reindex.survey import collect_links, survey, sweep_of
+from indexer.reindex.survey import collect_links, only, survey
 from indexer.reindex.wire import Wire
 from indexer.rejects import Rejects
 from rerank_plugin.domain.index_meta import IndexMeta
@@ -45,12 +45,12 @@ def open_run(
             )
         refresh(wire, source.name)
         upto = {shard: safe for shard, (safe, _) in checkpoints(wire, source.name).items()}
-        narrow = sweep_of(Sweep(wire=wire, index=source.name), read.keys)
+        whole = Sweep(wire=wire, index=source.name)
         with progress.step("surveying", None):
-            seen = survey(narrow, upto, job.signals, read, events.get)
+            seen = survey(whole, upto, job.signals, read, events.get)
         ranks, account = Ranks.none(), {}
         if seen.links or job.links is not None:
-            links_only = sweep_of(narrow, {"metadata", *(name.split(".")[0] for name in job.signals.links)})
+            links_only = only(whole, {"metadata", *(name.split(".")[0] for name in job.signals.links)})
             with progress.step("links", sum(upto.values()) + len(upto)) as advance:
                 table = collect_links(links_only, upto, job.signals, read, advance)
             add_links_file(table, job.links, rejects)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -11,12 +12,12 @@ from opensearchpy import OpenSearch
 from rerank_plugin.errors import ConfigError
 
 EMBEDDED_PREFIX = "embedded:"
-FORMS = "http(s)://host:9200 (user:password@ before the host where needed) or embedded:PATH"
+FORMS = "http(s)://host:9200 (user:password@ before the host where needed; several by commas) or embedded:PATH"
 DEFAULT_PORTS = {"http": 9200, "https": 443}
 
 
 def connect(url: str, **client_kwargs: Any) -> OpenSearch:
-    """A plain opensearch-py client for an engine: a server by its URL, or a folder on this machine.
+    """A plain opensearch-py client for an engine: a server by its URL (its nodes by theirs), or a folder here.
 
     Nothing is contacted yet. Further arguments go to the client as they are; ``http_auth`` given there goes before
     credentials in the URL. The embedded engine takes one of its own: ``clock``, a function that gives the time which
@@ -45,22 +46,33 @@ def _embedded(path: str, client_kwargs: dict[str, Any]) -> OpenSearch:
 
 
 def _remote(url: str, client_kwargs: dict[str, Any]) -> OpenSearch:
+    # A comma may stand in a password too: only one before a new URL parts them.
+    parts = [_parts(each) for each in re.split(r",\s*(?=https?://)", url, flags=re.IGNORECASE)]
+    credentials = next(filter(None, map(_credentials, parts)), None)
+    if credentials is not None:
+        client_kwargs = {"http_auth": credentials, **client_kwargs}
+    return OpenSearch(hosts=[_host(each) for each in parts], **client_kwargs)
+
+
+def _parts(url: str) -> SplitResult:
+    problem = f"{_without_credentials(url)!r} is no usable engine URL; write {FORMS}"
     try:
-        parts = urlsplit(url)
-        port = parts.port
+        parts = urlsplit(url.strip())
+        parts.port  # noqa: B018 (asked here because it may be none)
     except ValueError as error:
-        raise ConfigError(f"{_without_credentials(url)!r} is no usable engine URL; write {FORMS}") from error.__cause__
-    if not parts.hostname or parts.query or parts.fragment:
-        raise ConfigError(f"{_without_credentials(url)!r} is no usable engine URL; write {FORMS}")
-    host: dict[str, Any] = {"host": parts.hostname, "port": port or DEFAULT_PORTS[parts.scheme.lower()]}
+        raise ConfigError(problem) from error.__cause__
+    if parts.scheme.lower() not in DEFAULT_PORTS or not parts.hostname or parts.query or parts.fragment:
+        raise ConfigError(problem)
+    return parts
+
+
+def _host(parts: SplitResult) -> dict[str, Any]:
+    host: dict[str, Any] = {"host": parts.hostname, "port": parts.port or DEFAULT_PORTS[parts.scheme.lower()]}
     if parts.scheme.lower() == "https":
         host.update(scheme="https", use_ssl=True)
     if parts.path.strip("/"):
         host["url_prefix"] = parts.path.strip("/")
-    credentials = _credentials(parts)
-    if credentials is not None:
-        client_kwargs = {"http_auth": credentials, **client_kwargs}
-    return OpenSearch(hosts=[host], **client_kwargs)
+    return host
 
 
 def _credentials(parts: SplitResult) -> tuple[str, str] | None:

@@ -32,6 +32,15 @@ def test_a_server_by_its_url(url, host):
     assert only_connection(client).host == host
 
 
+def test_several_nodes_by_their_urls():
+    client = connect("https://user:p,w@a, HTTP://b:9201")
+    connections = client.transport.connection_pool.connections
+    assert sorted(each.host for each in connections) == ["http://b:9201", "https://a:443"]
+    assert {each.headers["authorization"] for each in connections} == {"Basic dXNlcjpwLHc="}  # user:p,w
+    with pytest.raises(ConfigError, match="no usable engine URL"):
+        connect("http://a:9200,http://")
+
+
 def test_a_path_in_the_url_is_kept():
     assert only_connection(connect("http://proxy:80/engines/one/")).url_prefix == "/engines/one"
 

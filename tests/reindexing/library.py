@@ -29,8 +29,8 @@ MAPPINGS = {
 }
 
 
-def client_of(url: str) -> OpenSearch:
-    return OpenSearch(url, timeout=60, max_retries=5, retry_on_timeout=True)
+def client_of(urls: str) -> OpenSearch:
+    return OpenSearch(urls.split(","), timeout=60, max_retries=5, retry_on_timeout=True)
 
 
 def document(number: int, revision: int = 0) -> dict[str, Any]:
