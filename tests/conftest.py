@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,22 +11,24 @@ import pytest
 from hypothesis import settings
 
 from harness import data
+from harness.cluster import start_three
 from harness.distribution import Unobtainable
 from harness.opensearch import Node, start
+from harness.secure import Secure, secure_node
 
 # Two busy cores make single examples slow: no deadline. In CI every run draws the same examples.
 settings.register_profile("suite", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("suite")
 
 # What a developer's shell sets must not decide what the tests see.
-for variable in ("RERANK_MODE", "RERANK_MODEL"):
-    os.environ.pop(variable, None)
+for variable in ("MODE", "MODEL", "CONFIG", "KILL_FILE", "API_KEY", "API_KEY_FILE"):
+    os.environ.pop(f"RERANK_{variable}", None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever asks for the real OpenSearch carries the marker ``engine``."""
     for item in items:
-        if "opensearch_url" in getattr(item, "fixturenames", ()):
+        if {"opensearch_url", "three_nodes", "secured"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("engine")
 
 
@@ -50,14 +53,39 @@ def opensearch_node() -> Iterator[Node]:
 
     ``RERANK_REQUIRE_OPENSEARCH=1`` turns that skip into a failure.
     """
-    try:
+    with _or_skip():
         node = start()
+    yield node
+    node.stop()
+
+
+@pytest.fixture(scope="session")
+def secured() -> Iterator[Secure]:
+    """One node behind TLS with users, started by the first test that asks; skips as ``opensearch_node`` does."""
+    with contextlib.ExitStack() as stack:
+        with _or_skip():
+            found = stack.enter_context(secure_node())
+        yield found
+
+
+@pytest.fixture
+def three_nodes() -> Iterator[list[Node]]:
+    """Three nodes as one cluster, of which the test may kill some; skips as ``opensearch_node`` does."""
+    with _or_skip():
+        nodes = start_three()
+    yield nodes
+    for node in nodes:
+        node.stop()
+
+
+@contextlib.contextmanager
+def _or_skip() -> Iterator[None]:
+    try:
+        yield
     except Unobtainable as error:
         if os.environ.get("RERANK_REQUIRE_OPENSEARCH") == "1":
             pytest.fail(f"RERANK_REQUIRE_OPENSEARCH is set, and {error}", pytrace=False)
         pytest.skip(str(error))
-    yield node
-    node.stop()
 
 
 @pytest.fixture(scope="session")

@@ -44,7 +44,7 @@ def attempt(search: Search, pipeline: Pipeline) -> Generator[Step, Any, Any]:
     try:
         response = yield from Course(search, plan, pipeline, status, started).run()
     except TransportError as error:
-        if not isinstance(error.status_code, int):
+        if not isinstance(error.status_code, int) and not status.fetched:
             raise  # the engine was not reached, or did not answer: it will not do so for the caller's own either
         reason = f"the engine refused the rewritten search: {error.status_code} {_cause(error)}"
     except RefusedError as error:

@@ -73,8 +73,7 @@ class Course:
         """
         plan, status = self._plan, self._status
         self._metas = yield from read_metas(plan.index, self._pipeline.metas)
-        status.model = yield Local(self._pipeline.model)
-        refusal = yield Local(partial(self._pipeline.refusal, plan.text))
+        status.model, refusal = yield Local(partial(self._pipeline.look, plan.text, self._deadline()))
         if refusal:
             raise RefusedError(refusal)
         status.order_id = order_id_of(plan, model=str(status.model), now=self._now)
@@ -103,9 +102,15 @@ class Course:
         plan = self._plan
         return Reader(settings=plan.settings, metas=self._metas.metas, searched=plan.fields, now=self._now)
 
+    def _deadline(self) -> float | None:
+        """When our share of the call ends, on the pipeline's clock."""
+        milliseconds = self._plan.settings.deadline_ms
+        return None if milliseconds is None else self._started + milliseconds / 1000.0
+
     def _fetch(self, body: Mapping[str, Any], params: Mapping[str, Any]) -> Steps:
         began = self._pipeline.clock()
         response = yield Fetch({**self._preference, **params}, body)
+        self._status.fetched += 1
         self._status.retrieve_ms += 1000.0 * (self._pipeline.clock() - began)
         return response
 
@@ -176,13 +181,12 @@ class Course:
         cosines = [*similar.cosines, *(similar.near[key] for key in added)]
         candidates = self._reader().candidates(hits, cosines)
         status.features_ms += 1000.0 * (clock() - began)
-        deadline = plan.settings.deadline_ms
         request = RankRequest(
             query=plan.text,
             candidates=candidates,
             weights=plan.settings.weights,
             passages=plan.settings.passages,
-            deadline=None if deadline is None else self._started + deadline / 1000.0,
+            deadline=self._deadline(),
         )
         ranking: Ranking = yield Rank(request)
         if ranking.refusal:

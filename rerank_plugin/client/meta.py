@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from opensearchpy.exceptions import RequestError, TransportError
+from opensearchpy.exceptions import AuthenticationException, RequestError, TransportError
 
 from rerank_plugin.client.calls import EngineCall
 from rerank_plugin.client.steps import ReadMapping
@@ -16,8 +16,14 @@ from rerank_plugin.errors import DataError
 
 #: How long an answer is believed: a reindex behind an alias is seen after this time, or at its first unknown index.
 TTL_SECONDS = 60.0
+#: The same where the engine could not be reached, or a cluster without a manager did not answer in time.
+UNREACHED_SECONDS = 5.0
 #: Index expressions remembered.
 SIZE = 256
+
+
+#: ``local``: the answering node's own view, since a cluster that elects a new manager answers no other for a while.
+_PICKED = {"filter_path": "*.mappings._meta.rerank", "ignore_unavailable": "true", "local": "true"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,39 +48,44 @@ class MetaCache:
         """What is remembered of an index expression."""
         return self._found.get(index)
 
-    def put(self, index: str, metas: Metas) -> None:
+    def put(self, index: str, metas: Metas, *, seconds: float = TTL_SECONDS) -> None:
         """Remember."""
-        self._found.put(index, metas)
+        self._found.put(index, metas, ttl_seconds=seconds)
 
 
 def read_metas(
     index: str, cache: MetaCache, *, seen: frozenset[str] = frozenset()
 ) -> Generator[ReadMapping, Any, Metas]:
-    """What the indices behind an expression say of themselves; never an error, but a note where one is missing.
+    """What the indices behind an expression say of themselves; a note where something is missing.
 
     :param seen: concrete indices that hits came from: one that is unknown makes the mapping be read again.
+    :raises AuthenticationException: the engine does not know the caller.
     """
     known = cache.get(index)
     if known is not None and seen <= known.indices:
         return known
+    seconds = TTL_SECONDS
     try:
         try:
             answer = yield ReadMapping(index)
         except RequestError:  # a 400: the embedded engine knows no filter_path
             answer = yield ReadMapping(index, whole=True)
         found = parse_mapping(answer)
+    except AuthenticationException:
+        raise  # the caller's own search will be told the same; knocking more often gets accounts locked
     except TransportError as error:
         found = Metas(note=f"not readable ({error.status_code})")
+        seconds = TTL_SECONDS if isinstance(error.status_code, int) else UNREACHED_SECONDS
     # an index behind another name (a remote cluster's) is unknown for good: remembering it spares the next search
     found = Metas(found.metas, found.indices | seen, found.note)
-    cache.put(index, found)
+    cache.put(index, found, seconds=seconds)
     return found
 
 
 def mapping_call(step: ReadMapping, headers: Mapping[str, str] | None) -> EngineCall:
     """The request that reads what indices say of themselves; the mappings of a thousand indices are large."""
     path = f"/{step.index}/_mapping" if step.index else "/_mapping"
-    params = {} if step.whole else {"filter_path": "*.mappings._meta.rerank", "ignore_unavailable": "true"}
+    params = {} if step.whole else dict(_PICKED)
     return EngineCall(method="GET", path=path, params=params, headers=headers)
 
 

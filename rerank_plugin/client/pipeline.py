@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import cast
+from typing import TypeVar, cast
 
 from rerank_plugin.client.dense import Dense, DenseRanker, FolderDense
 from rerank_plugin.client.forking import after_fork
@@ -30,6 +31,9 @@ DOCUMENTS_IN_ORDERS = 25_600
 GRACE_SECONDS = 0.25
 #: What a model gets where the caller set no deadline.
 PATIENCE_SECONDS = 60.0
+
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,13 @@ def _load(settings: Rerank) -> Ranker:
 
 def _wall_clock() -> datetime:
     return datetime.now(UTC)
+
+
+def _fulfil(future: Future[Result], work: Callable[[], Result]) -> None:
+    try:
+        future.set_result(work())
+    except BaseException as error:
+        future.set_exception(error)
 
 
 class Pipeline:
@@ -95,6 +106,7 @@ class Pipeline:
         """A forked worker opens a model of its own: sessions and their threads do not survive a fork."""
         self._lock = threading.Lock()
         self._ranker: Ranker | None = self._given
+        self._ready = False
 
     def ranker(self) -> Ranker:
         """The ranker, opened once; a process and its forks have one each.
@@ -110,19 +122,31 @@ class Pipeline:
                     raise
             return self._ranker
 
-    def model(self) -> str:
-        """The model's name.
+    def look(self, query: str, deadline: float | None) -> tuple[str, str]:
+        """The model's name, and why the query is not to be ranked, in one line: empty when it is.
+
+        The first look opens the model, which takes longer than many a deadline: it then goes on alone.
 
         :raises OverloadedError: a window would not be ranked now, so that none need be fetched.
-        :raises RerankError: the model folder cannot be used.
+        :raises RerankError: the model cannot be used, or is not open in time.
         """
         self.guard.check()
-        return self.ranker().model
+        if self._ready or deadline is None:
+            return self._look(query)
+        looking: Future[tuple[str, str]] = Future()
+        threading.Thread(target=_fulfil, args=(looking, partial(self._look, query)), daemon=True).start()
+        try:
+            return looking.result(max(deadline - self.clock(), 0.0) + GRACE_SECONDS)
+        except TimeoutError as error:
+            if looking.done():
+                return looking.result()
+            raise RerankError("the model is still being opened; the next searches will have it") from error
 
-    def refusal(self, query: str) -> str:
-        """Why a query is not to be ranked, in one line; empty when it is."""
+    def _look(self, query: str) -> tuple[str, str]:
         ranker = self.ranker()
-        return ranker.refusal(query) if isinstance(ranker, RefusingRanker) else ""
+        refusal = ranker.refusal(query) if isinstance(ranker, RefusingRanker) else ""
+        self._ready = True
+        return ranker.model, refusal
 
     def rank(self, requests: Sequence[RankRequest]) -> Guarded[list[Ranking]]:
         """One ranking per request, in their order, on its way in a thread.

@@ -27,6 +27,8 @@ class Status:
     reranked: int = 0
     #: Of the candidates, those with at least one unknown factor.
     features_missing: int = 0
+    #: Requests of ours that the engine answered; not shown.
+    fetched: int = 0
     retrieve_ms: float = 0.0
     features_ms: float = 0.0
     model_ms: float = 0.0

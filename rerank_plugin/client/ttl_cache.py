@@ -51,12 +51,16 @@ class TtlCache(Generic[Value]):
             self._entries.move_to_end(key)
             return found[1]
 
-    def put(self, key: str, value: Value) -> None:
-        """Keep ``value``; its time starts anew."""
+    def put(self, key: str, value: Value, *, ttl_seconds: float | None = None) -> None:
+        """Keep ``value``; its time starts anew.
+
+        :param ttl_seconds: how long this one lives, where that differs.
+        """
+        ends = self._clock() + (self._ttl_seconds if ttl_seconds is None else ttl_seconds)
         with self._lock:
             if key in self._entries:
                 self._drop(key)
-            self._entries[key] = (self._clock() + self._ttl_seconds, value)
+            self._entries[key] = (ends, value)
             self._held += self._cost(value)
             while self._held > self._size and len(self._entries) > 1:
                 self._drop(next(iter(self._entries)))

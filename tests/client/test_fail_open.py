@@ -10,10 +10,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from opensearchpy.exceptions import ConnectionError, NotFoundError, RequestError, TransportError
+from opensearchpy.exceptions import (
+    AuthenticationException,
+    ConnectionError,
+    ConnectionTimeout,
+    NotFoundError,
+    RequestError,
+    TransportError,
+)
 
-from fakes_library import GRAPH, books, pipeline, reranking
+from fakes_library import GRAPH, Ticking, books, pipeline, reranking
 from fakes_search import BrokenRanker, FakeRanker
+from rerank_plugin.client.meta import UNREACHED_SECONDS
 from rerank_plugin.client.opensearch import wrap
 from rerank_plugin.client.pipeline import Pipeline
 from rerank_plugin.config import Rerank
@@ -122,6 +130,44 @@ def test_an_engine_that_cannot_be_reached_is_asked_once() -> None:
     with pytest.raises(ConnectionError):
         reranking(engine).search(index="books", body=BODY)
     assert len(engine.searches) == 1
+
+
+def test_a_mapping_that_does_not_come_in_time_is_asked_for_again_soon() -> None:
+    engine, clock = books(), Ticking()
+
+    def electing(path: str, body: Any) -> None:
+        if path.endswith("_mapping") and clock.now < 1001.0:
+            raise ConnectionTimeout("TIMEOUT", "timed out", OSError("timed out"))
+
+    engine.refuse = electing
+    client = wrap(engine.client(), pipeline=pipeline(clock=clock))
+    first = client.search(index="books", body=BODY)["rerank"]
+    assert (first["status"], first["meta"]) == ("applied", "not readable (TIMEOUT)")
+    clock.now += UNREACHED_SECONDS - 1
+    assert client.search(index="books", body={**BODY, "size": 3})["rerank"]["meta"] == "not readable (TIMEOUT)"
+    clock.now += 1
+    assert "meta" not in client.search(index="books", body={**BODY, "size": 2})["rerank"]
+
+
+def test_a_second_request_of_ours_that_is_lost_on_the_way_costs_the_order_only() -> None:
+    engine = books()
+
+    def lost_on_the_way(path: str, body: Any) -> None:
+        if body and "bool" in body.get("query", {}):
+            raise ConnectionError("N/A", "reset", OSError("reset"))
+
+    engine.refuse = lost_on_the_way
+    response = reranking(engine).search(index="books", body={**BODY, "highlight": {"fields": {"text": {}}}})
+    assert response["rerank"]["status"] == "fallback"
+    assert engine.searches[-1]["size"] == 4
+
+
+def test_who_is_not_known_knocks_no_third_time() -> None:
+    engine = books()
+    engine.refuse = lambda path, body: (401, "security_exception")
+    with pytest.raises(AuthenticationException):
+        reranking(engine).search(index="books", body=BODY)
+    assert [path for _, path, _, _ in engine.requests] == ["/books/_mapping", "/books/_search"]
 
 
 def test_an_answer_without_hits_is_not_ours_to_read() -> None:

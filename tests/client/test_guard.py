@@ -140,6 +140,29 @@ def test_a_model_folder_that_vanished_is_looked_for_five_times_and_then_left_in_
     assert client.search(index="books", body=BODY)["rerank"]["status"] == "applied"
 
 
+def test_a_model_that_opens_slowly_goes_on_opening_after_the_deadline() -> None:
+    asked, opened = threading.Event(), threading.Event()
+
+    def load(settings: Rerank) -> Any:
+        asked.set()
+        assert opened.wait(30)
+        return FakeRanker()
+
+    engine = books()
+    kept = Pipeline(Rerank(deadline_ms=1), load=load, clock=Ticking())
+    client = wrap(engine.client(), pipeline=kept)
+    said = client.search(index="books", body=BODY)["rerank"]
+    assert (said["status"], said["reason"]) == (
+        "fallback",
+        "the model is still being opened; the next searches will have it",
+    )
+    assert asked.is_set()
+    assert [each["size"] for each in engine.searches] == [4]  # no window was fetched in vain
+    opened.set()
+    kept.ranker()
+    assert client.search(index="books", body=BODY)["rerank"]["status"] == "applied"
+
+
 def test_bad_rankings_open_the_circuit_too() -> None:
     ranker = BrokenRanker(change=lambda ranking: replace(ranking, ranked=ranking.ranked[1:]))
     client = reranking(books(), ranker)

@@ -18,7 +18,9 @@ from harness.java import LEAST, java_home
 VERSION = "3.5.0"
 SHA256 = "b676ad392c95a94d8d2bd8785b8b922c7811536daf6a9ec0c7277a34bd8a17a9"
 _GROUP = "org.opensearch.distribution.integ-test-zip"
-_ARTIFACT = f"{_GROUP}:opensearch:{VERSION}:zip"
+#: The newest security plugin that is published; ``secured`` says what is done about the versions.
+_PLUGIN_GROUP, _PLUGIN, _PLUGIN_VERSION = "org.opensearch.plugin", "opensearch-security", "3.4.0.0"
+_PLUGIN_SHA256 = "fc164c084979f7f793d295b6bca56bf8bee76dafb762adef9f14fa872e0a7596"
 
 
 class Unobtainable(Exception):
@@ -51,7 +53,28 @@ def distribution() -> Path:
     with _locked(cache):
         if not home.is_dir():
             with tempfile.TemporaryDirectory(dir=cache, prefix="fetch-") as scratch:
-                _unpack(_fetch(Path(scratch)), Path(scratch), home)
+                archive = _fetch(Path(scratch), _GROUP, "opensearch", VERSION, SHA256)
+                _unpack(archive, Path(scratch), home)
+    return home
+
+
+def secured() -> Path:
+    """The home of OpenSearch ``VERSION`` with the security plugin in it.
+
+    The plugin is of the release before, with the one line of its descriptor changed that says so: a pairing that
+    nobody supports, good for tests of TLS and users.
+
+    :raises Unobtainable: Maven cannot fetch one of them, or what it fetched is another file.
+    """
+    plain, cache = distribution(), cache_dir()
+    home = cache / f"{plain.name}-secured"
+    with _locked(cache):
+        if not home.is_dir():
+            with tempfile.TemporaryDirectory(dir=cache, prefix="fetch-") as scratch:
+                archive = _fetch(Path(scratch), _PLUGIN_GROUP, _PLUGIN, _PLUGIN_VERSION, _PLUGIN_SHA256)
+                copied = shutil.copytree(plain, Path(scratch) / home.name, copy_function=os.link)
+                _plug(archive, copied)
+                copied.rename(home)
     return home
 
 
@@ -75,22 +98,24 @@ def _unpacked(cache: Path) -> Path:
     return cache / f"opensearch-{VERSION}"
 
 
-def _fetch(scratch: Path) -> Path:
+def _fetch(scratch: Path, group: str, name: str, version: str, sha256: str) -> Path:
     """The zip, in a Maven repository of its own so that nothing is left behind twice."""
-    repository = scratch / "maven"
-    command = ["mvn", "-q", "-B", f"-Dmaven.repo.local={repository}", "-Dtransitive=false", f"-Dartifact={_ARTIFACT}"]
+    repository, artifact = scratch / "maven", f"{group}:{name}:{version}:zip"
+    command = ["mvn", "-q", "-B", f"-Dmaven.repo.local={repository}", "-Dtransitive=false", f"-Dartifact={artifact}"]
+    if shutil.which("mvn") is None:
+        raise Unobtainable(f"mvn was not found; install Maven, which fetches {artifact}")
     told = subprocess.run(
         [*command, "dependency:get"], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
     )
-    archive = repository.joinpath(*_GROUP.split("."), "opensearch", VERSION, f"opensearch-{VERSION}.zip")
+    archive = repository.joinpath(*group.split("."), name, version, f"{name}-{version}.zip")
     if told.returncode != 0 or not archive.is_file():
         said = [line for line in (told.stdout + told.stderr).splitlines() if "ERROR" in line]
         reason = said[0].strip().removeprefix("[ERROR] ") if said else f"exit status {told.returncode}"
-        raise Unobtainable(f"mvn could not fetch {_ARTIFACT}: {reason}")
+        raise Unobtainable(f"mvn could not fetch {artifact}: {reason}")
     with archive.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != SHA256:
-        raise Unobtainable(f"{_ARTIFACT} has sha256 {found}, wanted {SHA256}; it was not unpacked")
+    if found != sha256:
+        raise Unobtainable(f"{artifact} has sha256 {found}, wanted {sha256}; it was not unpacked")
     return archive
 
 
@@ -103,6 +128,20 @@ def _unpack(archive: Path, scratch: Path, home: Path) -> None:
         runs = path.is_dir() or path.parent == unpacked / "bin"
         path.chmod(0o755 if runs else 0o644)
     unpacked.rename(home)
+
+
+def _plug(archive: Path, home: Path) -> None:
+    """The plugin's files where its installer would put them."""
+    plugin = home / "plugins" / _PLUGIN
+    with zipfile.ZipFile(archive) as zipped:
+        zipped.extractall(plugin)
+    descriptor = plugin / "plugin-descriptor.properties"
+    lines = descriptor.read_text(encoding="utf-8").splitlines()
+    changed = [f"opensearch.version={VERSION}" if line.startswith("opensearch.version=") else line for line in lines]
+    descriptor.write_text("\n".join(changed) + "\n", encoding="utf-8")
+    (plugin / "config").rename(home / "config" / _PLUGIN)
+    for path in (plugin, *plugin.rglob("*"), *(home / "config" / _PLUGIN).rglob("*"), home / "config" / _PLUGIN):
+        path.chmod(0o755 if path.is_dir() or path.suffix == ".sh" else 0o644)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A real OpenSearch, one node on this machine, for tests and for ``make opensearch``.
+"""A real OpenSearch on this machine, for tests and for ``make opensearch``: one node, or several as one cluster.
 
 The distribution is fetched once (``harness.distribution``). Each node has a folder of its own for configuration, data
 and logs, listens on 127.0.0.1 only, and dies with the process that started it: by ``stop()``, at exit, and on Linux
@@ -23,7 +23,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from harness.distribution import VERSION, Unobtainable, distribution, missing
@@ -34,6 +34,8 @@ START_SECONDS = 180.0
 #: SIGTERM takes about 2.5 s.
 STOP_SECONDS = 20.0
 _PR_SET_PDEATHSIG = 1
+#: What every node is told. Test machines have little disk: its watermarks would make indexes read-only.
+_EVERY_NODE = {"network.host": "127.0.0.1", "cluster.routing.allocation.disk.threshold_enabled": "false"}
 # Loopback must not go through a proxy that the environment names.
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -45,9 +47,18 @@ class StartFailed(Exception):
 class Node:
     """A running OpenSearch."""
 
-    def __init__(self, url: str, folder: Path, process: subprocess.Popen[bytes], *, keep: bool = False) -> None:
+    def __init__(
+        self,
+        url: str,
+        folder: Path,
+        process: subprocess.Popen[bytes],
+        *,
+        keep: bool = False,
+        ask: Callable[[str], dict[str, object]] | None = None,
+    ) -> None:
         #: ``http://127.0.0.1:PORT``
         self.url = url
+        self._ask = ask or get_json
         self.log = folder / "opensearch.log"
         self.pid = process.pid
         self._folder = folder
@@ -67,8 +78,14 @@ class Node:
         if not self._keep:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def wait_until_ready(self, seconds: float = START_SECONDS) -> None:
-        """Returns once the cluster is yellow or green.
+    def kill(self) -> None:
+        """Ends the process as a power cut would; ``stop`` is still to be called."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait(STOP_SECONDS)
+
+    def wait_until_ready(self, seconds: float = START_SECONDS, *, nodes: int = 1) -> None:
+        """Returns once the cluster is yellow or green and has so many nodes.
 
         :raises StartFailed: the process ended, or the time is over.
         """
@@ -77,8 +94,8 @@ class Node:
             if not self.running:
                 raise StartFailed(self._trouble(f"ended with status {self._process.returncode}"))
             with contextlib.suppress(urllib.error.URLError, OSError, ValueError):
-                health = get_json(f"{self.url}/_cluster/health?wait_for_status=yellow&timeout=5s")
-                if health.get("status") in {"yellow", "green"}:
+                health = self._ask(f"{self.url}/_cluster/health?wait_for_status=yellow&timeout=5s")
+                if health.get("status") in {"yellow", "green"} and health.get("number_of_nodes") == nodes:
                     return
             time.sleep(0.25)
         raise StartFailed(self._trouble(f"was not ready after {seconds:g} s"))
@@ -96,28 +113,46 @@ def start(*, http_port: int = 0, heap: str = "512m", data: Path | None = None) -
     :raises Unobtainable: this machine cannot run OpenSearch, and why.
     :raises StartFailed: it did not come up; its folder with the log is kept.
     """
+    node = launch({"discovery.type": "single-node"}, http_port=http_port, heap=heap, data=data)
+    return all_ready([node])[0]
+
+
+def launch(
+    settings: Mapping[str, object],
+    *,
+    http_port: int = 0,
+    heap: str = "512m",
+    data: Path | None = None,
+    home: Path | None = None,
+    configure: Callable[[Path], None] | None = None,
+    scheme: str = "http",
+    ask: Callable[[str], dict[str, object]] | None = None,
+) -> Node:
+    """A node on its way: :func:`all_ready` waits for it. Parameters as :func:`start`, and besides:
+
+    :param settings: of ``opensearch.yml``, besides those that every node has.
+    :param home: an unpacked OpenSearch; by default the plain distribution.
+    :param configure: what is to be written into the node's own configuration folder, which it is given.
+    :param ask: reads JSON from a URL of the node; by default over plain HTTP.
+    """
     lacking = missing()
     java = java_home()
     if lacking is not None or java is None:
         raise Unobtainable(lacking or "no Java was found")
-    port = _free_port(http_port)
-    home = distribution()
+    port = free_port(http_port)
+    home = home or distribution()
     folder = Path(tempfile.mkdtemp(prefix="rerank-opensearch-"))
     account = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
-    _prepare(folder, home, account, data)
-    settings = {
-        "http.port": port,
-        "transport.port": _free_port(),
-        "network.host": "127.0.0.1",
-        "discovery.type": "single-node",
-        "cluster.name": f"rerank-{port}",
-        "cluster.routing.allocation.disk.threshold_enabled": "false",
-        "path.data": data or folder / "data",
-        "path.logs": folder / "logs",
-    }
+    told = {"cluster.name": f"rerank-{port}", "http.port": port, "transport.port": 0, **_EVERY_NODE, **settings}
+    told.update({"path.data": str(data or folder / "data"), "path.logs": str(folder / "logs")})
+    if not told["transport.port"]:
+        told["transport.port"] = free_port()
+    _prepare(folder, home, told, configure)
+    for path in (folder, *folder.rglob("*"), *((data, *data.rglob("*")) if data else ())) if account else ():
+        os.chown(path, account.pw_uid, account.pw_gid)
     with (folder / "opensearch.log").open("wb") as log:
         process = subprocess.Popen(
-            [home / "bin" / "opensearch", *(f"-E{key}={value}" for key, value in settings.items())],
+            [home / "bin" / "opensearch"],
             cwd=folder,
             env=_environment(folder, java, heap),
             stdin=subprocess.DEVNULL,
@@ -129,17 +164,26 @@ def start(*, http_port: int = 0, heap: str = "512m", data: Path | None = None) -
             group=account.pw_gid if account else None,
             extra_groups=[] if account else None,
         )
-    node = Node(f"http://127.0.0.1:{port}", folder, process)
+    return Node(f"{scheme}://127.0.0.1:{port}", folder, process, ask=ask)
+
+
+def all_ready(nodes: list[Node]) -> list[Node]:
+    """The nodes, once each of them answers and sees them all; where one does not, all are stopped.
+
+    :raises StartFailed: one did not come up; its folder with the log is kept.
+    """
     try:
-        node.wait_until_ready()
-    except StartFailed:
-        node._keep = True
-        node.stop()
-        raise
+        for node in nodes:
+            try:
+                node.wait_until_ready(nodes=len(nodes))
+            except StartFailed:
+                node._keep = True
+                raise
     except BaseException:
-        node.stop()
+        for node in nodes:
+            node.stop()
         raise
-    return node
+    return nodes
 
 
 def get_json(url: str) -> dict[str, object]:
@@ -152,7 +196,9 @@ def get_json(url: str) -> dict[str, object]:
     return answer
 
 
-def _prepare(folder: Path, home: Path, account: pwd.struct_passwd | None, data: Path | None) -> None:
+def _prepare(
+    folder: Path, home: Path, settings: Mapping[str, object], configure: Callable[[Path], None] | None
+) -> None:
     """The node's own configuration, with everything it writes kept below ``folder``."""
     config = shutil.copytree(home / "config", folder / "config")
     options = config / "jvm.options"
@@ -162,11 +208,12 @@ def _prepare(folder: Path, home: Path, account: pwd.struct_passwd | None, data: 
     )
     for name in ("data", "logs", "tmp"):
         (folder / name).mkdir()
-    if data is not None:
-        data.mkdir(parents=True, exist_ok=True)
-    if account is not None:
-        for path in (folder, *folder.rglob("*"), *((data, *data.rglob("*")) if data else ())):
-            os.chown(path, account.pw_uid, account.pw_gid)
+    Path(str(settings["path.data"])).mkdir(parents=True, exist_ok=True)
+    # JSON is YAML
+    lines = [f"{name}: {json.dumps(value)}\n" for name, value in settings.items()]
+    (config / "opensearch.yml").write_text("".join(lines), encoding="utf-8")
+    if configure is not None:
+        configure(config)
 
 
 def _environment(folder: Path, java: Path, heap: str) -> dict[str, str]:
@@ -189,7 +236,7 @@ def _die_with_parent() -> Callable[[], None] | None:
     return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _free_port(wanted: int = 0) -> int:
+def free_port(wanted: int = 0) -> int:
     """The port that was wanted, or any for 0; a port that somebody listens on is refused before anything starts."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
