@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,7 +122,7 @@ def _compared(study: Study, out: Path, judge: int) -> dict[str, Any]:
 
 def _study(options: Mapping[str, Any], specs: list[ArmSpec], measures: Sequence[str]) -> Study:
     from rerank_plugin import wiring
-    from rerank_plugin.cli.settings import read_settings
+    from rerank_plugin.config import Rerank
     from rerank_plugin.evaluation.result import file_checksums
     from rerank_plugin.evaluation.sweeps import Sweep
     from rerank_plugin.wiring.judging import Study
@@ -129,7 +130,8 @@ def _study(options: Mapping[str, Any], specs: list[ArmSpec], measures: Sequence[
     collection = _collection(options)
     if options["limit"] is not None:
         collection = collection.first(options["limit"])
-    base = read_settings(options["settings"])
+    base = Rerank() if options["settings"] is None else Rerank.of(options["settings"]).for_index(options["index"])
+    base = replace(base, mode="on", share=1.0, indices={})  # what is judged is reranking, not how much traffic gets it
     setup = wiring.Setup(
         engine=options["engine"],
         index=options["index"],

@@ -171,7 +171,7 @@ def _summed(rows: Matrix) -> tuple[Matrix, Matrix]:
 
 
 def learn_lightgbm(lessons: Sequence[Lesson], *, seed: int) -> Learned:
-    """LambdaMART over all columns, linear gain.
+    """LambdaMART over all columns, linear gain; more of a relevance input never lowers a score.
 
     :raises DataError: no lesson has a relevant candidate.
     :raises MissingExtraError: lightgbm is not installed.
@@ -196,6 +196,7 @@ def learn_lightgbm(lessons: Sequence[Lesson], *, seed: int) -> Learned:
         "learning_rate": 0.05,
         "num_leaves": 15,
         "min_data_in_leaf": 50,
+        "monotone_constraints": [int(name not in PRIORS) for name in COLUMNS],
         "seed": seed,
         "deterministic": True,
         "force_row_wise": True,

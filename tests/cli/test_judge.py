@@ -108,7 +108,7 @@ def test_rivals_learn_from_other_queries_where_there_are_some(demo, tmp_path):
 
 
 def test_settings_come_from_a_file(demo, tmp_path):
-    (tmp_path / "s.json").write_text('{"window": 5, "dense": "off"}')
+    (tmp_path / "s.json").write_text('{"mode": "shadow", "indices": {"de*": {"window": 5, "dense": "off"}}}')
     options = ["--settings", str(tmp_path / "s.json"), "--limit", "3"]
     result = evaluated(demo, tmp_path / "to", *arms("bm25", "rerank"), *options)
     words, ours = (read_trec(tmp_path / "to" / "runs" / f"{name}.run").ids("d01") for name in ("bm25", "rerank"))
@@ -126,7 +126,7 @@ def test_settings_come_from_a_file(demo, tmp_path):
         (["--first-stage-run", "none.run"], "none.run does not exist"),
         (["--arm", "sum", "--limit", "1"], "give at least 2 queries"),
         (["--measure", "beauty@10"], "'beauty@10' is no measure"),
-        (["--settings", "none.json"], "--settings none.json does not exist"),
+        (["--settings", "none.json"], "the settings file none.json cannot be read"),
         (["--split", "dev"], "dev.tsv"),
         (["--sweep", "speed"], "what can be swept is window, deadline_ms, weights"),
         (["--arm", "rerank:diversify=mmr"], "needs --vectors: diversity is measured between vectors"),
