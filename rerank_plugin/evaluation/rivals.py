@@ -200,7 +200,7 @@ def learn_lightgbm(lessons: Sequence[Lesson], *, seed: int) -> Learned:
         "seed": seed,
         "deterministic": True,
         "force_row_wise": True,
-        "num_threads": 2,
+        "num_threads": 1,
         "verbosity": -1,
     }
     model = lightgbm.train(parameters, data, num_boost_round=150)
