@@ -160,6 +160,8 @@ class Rerank:
     model: Path | None = None
     #: Folder of the vector index; ``None`` encodes the window's texts instead.
     vectors: Path | None = None
+    #: A k-NN field of the engine with vectors of the same model, in place of a folder.
+    vector_field: str = ""
     #: ``reorder``: vector similarity of what the query matched joins the score. ``extend``: the vector index also
     #: adds candidates. ``off``: words only.
     dense: Dense = "reorder"
@@ -208,8 +210,14 @@ class Rerank:
             raise ConfigError(f"now must be a date, got {self.now!r}")
         if self.now is not None and self.now.tzinfo is None:
             raise ConfigError(f"now needs a time zone, got {self.now.isoformat()}; add Z or an offset")
-        if self.dense == "extend" and self.vectors is None:
-            raise ConfigError("dense='extend' needs vectors, the folder that rerank-index load wrote")
+        if not isinstance(self.vector_field, str):
+            raise ConfigError(f"vector_field must be the name of a field, got {self.vector_field!r}")
+        if self.vector_field and self.vectors is not None:
+            raise ConfigError("vectors come from a folder (vectors) or from the engine (vector_field), not from both")
+        if self.dense == "extend" and self.vectors is None and not self.vector_field:
+            raise ConfigError(
+                "dense='extend' needs vectors, the folder that rerank-index load wrote, or vector_field, a k-NN field"
+            )
         unknown = sorted(set(self.field_map) - {*PRIORS, "published_at"}, key=str)
         if unknown:
             raise ConfigError(f"field_map names {unknown[0]!r}; it maps {', '.join(PRIORS)} and published_at")
@@ -270,6 +278,11 @@ class Rerank:
         if not isinstance(indices, Mapping):
             raise ConfigError(f"indices must be an object of index patterns and settings, got {indices!r}")
         return cls(**settings, indices={pattern: _of_index(pattern, value, each) for pattern, each in indices.items()})
+
+    @property
+    def text_paths(self) -> tuple[str, ...]:
+        """The fields that the model reads, where the settings say so."""
+        return TextTemplate.parse(self.text_template).paths if self.text_template else self.text_fields
 
     def for_index(self, expression: str) -> Rerank:
         """The settings for a search of an index expression: of the first pattern that fits all its names."""

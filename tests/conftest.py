@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from opensearchpy import OpenSearch
 
 from harness import data
 from harness.cluster import start_three
@@ -99,3 +100,12 @@ def opensearch_url(request: pytest.FixtureRequest) -> str:
         return given
     node: Node = request.getfixturevalue("opensearch_node")
     return node.url
+
+
+@pytest.fixture(scope="session")
+def knn_client(opensearch_url: str) -> Iterator[OpenSearch]:
+    """A client of a real OpenSearch with the k-NN plugin; skips where it lacks that."""
+    with OpenSearch(opensearch_url) as client:
+        if "opensearch-knn" not in {each["component"] for each in client.cat.plugins(format="json")}:
+            pytest.skip("this OpenSearch has no k-NN plugin")
+        yield client

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -325,6 +325,8 @@ class FakeDense:
         self._cosines = dict(cosines)
         self._checksum = checksum
         self._error = error
+        #: What each search was restricted to.
+        self.asked_among: list[Collection[str] | None] = []
 
     def checksum(self) -> str:
         """The checksum, or the error."""
@@ -332,9 +334,11 @@ class FakeDense:
             raise RerankError(self._error)
         return self._checksum
 
-    def nearest(self, query: str, k: int) -> list[tuple[str, float]]:
+    def nearest(self, query: str, k: int, among: Collection[str] | None = None) -> list[tuple[str, float]]:
         """The highest cosines."""
-        return sorted(self._cosines.items(), key=lambda each: -each[1])[:k]
+        self.asked_among.append(among)
+        known = [each for each in self._cosines.items() if among is None or each[0] in among]
+        return sorted(known, key=lambda each: -each[1])[:k]
 
     def cosines(self, query: str, doc_ids: Sequence[str]) -> list[float | None]:
         """The known cosines."""

@@ -44,9 +44,7 @@ class Reader:
     def needed(self) -> tuple[str, ...]:
         """Every dotted path in ``_source`` that reading takes; ``*`` where it may take any."""
         paths = [path for index in ("", *self.metas) for path in self._text_fields(index)]
-        if (
-            not self.settings.text_fields and not self.settings.text_template
-        ):  # a searched title.english is stored as title
+        if not self.settings.text_paths:  # a searched title.english is stored as title
             paths += [path.rpartition(".")[0] for path in self.searched if "." in path]
         paths += [f"{ENRICHED}.{name}" for name in _ENRICHED_FIELDS]
         paths += [source.field for source in self.settings.field_map.values()]
@@ -85,10 +83,8 @@ class Reader:
         return text_of(source, self._text_fields(index))
 
     def _text_fields(self, index: str) -> tuple[str, ...]:
-        if self.settings.text_template:
-            return TextTemplate.parse(self.settings.text_template).paths
-        if self.settings.text_fields:
-            return self.settings.text_fields
+        if self.settings.text_paths:
+            return self.settings.text_paths
         meta = self.metas.get(index)
         if meta is not None and meta.text_fields:
             return meta.text_fields

@@ -7,7 +7,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from opensearchpy.exceptions import TransportError
+
 from rerank_plugin.client.candidates import Reader
+from rerank_plugin.client.engine_vectors import engine_similarity
 from rerank_plugin.client.meta import Metas, read_metas
 from rerank_plugin.client.paging import (
     Placed,
@@ -22,13 +25,25 @@ from rerank_plugin.client.paging import (
 from rerank_plugin.client.pipeline import Order, Pipeline
 from rerank_plugin.client.plan import Plan, Search
 from rerank_plugin.client.render import Status, tail_hit, window_hit, with_hits
-from rerank_plugin.client.rewrite import Key, documents_body, hits_only_params, is_costly, tail_body, window_body
-from rerank_plugin.client.similarity import similarity, waived_clauses
+from rerank_plugin.client.rewrite import (
+    Key,
+    allowed_body,
+    documents_body,
+    hits_only_params,
+    is_costly,
+    key_of,
+    tail_body,
+    window_body,
+)
+from rerank_plugin.client.similarity import Similarity, near_among, similarity, waived_clauses
 from rerank_plugin.client.source import narrow_source, wider_source
 from rerank_plugin.client.steps import Fetch, Local, Rank, ReadMapping
 from rerank_plugin.domain.candidate import Ranking
 from rerank_plugin.errors import RefusedError
 from rerank_plugin.ranking.types import RankRequest
+
+#: Documents among which the vector index searches where a filter lets through no more.
+MOST_ALLOWED = 5_000
 
 Hit = Mapping[str, Any]
 Response = dict[str, Any]
@@ -41,11 +56,6 @@ class _Reordered:
 
     hits: tuple[Hit, ...]
     order: Order
-
-
-def key_of(hit: Hit) -> Key:
-    """What tells a hit from all others."""
-    return str(hit.get("_index", "")), str(hit["_id"])
 
 
 class Course:
@@ -119,7 +129,8 @@ class Course:
         if not keys:
             return {}
         waived = waived_clauses(self._plan, self._metas) if optional else ()
-        body = documents_body(self._plan, keys, several=self._several, optional=waived, cheap_source=cheap_source)
+        several = self._several or len({index for index, _ in keys}) > 1
+        body = documents_body(self._plan, keys, several=several, optional=waived, cheap_source=cheap_source)
         response = yield from self._fetch(body, hits_only_params(self._plan.params))
         return {key_of(hit): hit for hit in response["hits"]["hits"]}
 
@@ -171,9 +182,12 @@ class Course:
         plan, status, clock = self._plan, self._status, self._pipeline.clock
         keys = [key_of(hit) for hit in window]
         began = clock()
-        similar = yield from similarity(plan, self._pipeline.dense(plan.settings), self._metas, keys)
+        similar = yield from self._similar(keys)
         status.features_ms += 1000.0 * (clock() - began)
         found = yield from self._documents(list(similar.near), optional=True, cheap_source=source)
+        if similar.index and 2 * len(found) < len(similar.near):
+            similar = yield from self._similar_among_the_allowed(similar, keys)
+            found = yield from self._documents(list(similar.near), optional=True, cheap_source=source)
         added = [key for key in similar.near if key in found]
         status.dense = similar.note or (f"{len(added)} documents added" if plan.settings.dense == "extend" else "")
         hits = (*window, *(found[key] for key in added))
@@ -196,6 +210,31 @@ class Course:
         if len(set(order.keys)) == len(order.keys):
             self._pipeline.orders.put(str(status.order_id), order)
         return _Reordered(hits, order)
+
+    def _similar(self, keys: Sequence[Key]) -> Generator[Any, Any, Similarity]:
+        """What vectors say, the engine's own or a folder's."""
+        plan, pipeline = self._plan, self._pipeline
+        if plan.settings.vector_field and plan.settings.dense != "off":
+            return (yield from engine_similarity(plan, pipeline.encode, self._metas, keys, self._fetch_hits))
+        return (yield from similarity(plan, pipeline.dense(plan.settings), self._metas, keys))
+
+    def _similar_among_the_allowed(self, similar: Similarity, keys: Sequence[Key]) -> Generator[Any, Any, Similarity]:
+        """Most of what is near may not be shown: where few documents may be, the nearest of those are looked for."""
+        plan, dense = self._plan, self._pipeline.dense(self._plan.settings)
+        body = allowed_body(plan, waived_clauses(plan, self._metas), size=MOST_ALLOWED)
+        try:
+            response = yield from self._fetch_hits(body)
+        except TransportError as error:
+            if not isinstance(error.status_code, int):
+                raise
+            return similar  # the index hands out fewer hits at a time
+        allowed = [key_of(hit) for hit in response["hits"]["hits"]]
+        if dense is None or len(allowed) == MOST_ALLOWED:
+            return similar
+        return (yield from near_among(plan, dense, similar, allowed, keys))
+
+    def _fetch_hits(self, body: Mapping[str, Any]) -> Steps:
+        return (yield from self._fetch(body, hits_only_params(self._plan.params)))
 
     def _page(self, reordered: _Reordered, rest: Sequence[Hit]) -> Steps:
         """The page's hits, cut from the reordered window and from the engine's order behind it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -41,8 +41,8 @@ class Dense(Protocol):
         """
         ...
 
-    def nearest(self, query: str, k: int) -> list[tuple[str, float]]:
-        """Ids and cosines of the ``k`` nearest documents, best first."""
+    def nearest(self, query: str, k: int, among: Collection[str] | None = None) -> list[tuple[str, float]]:
+        """Ids and cosines of the ``k`` nearest documents, best first; only of those ``among``, where given."""
         ...
 
     def cosines(self, query: str, doc_ids: Sequence[str]) -> list[float | None]:
@@ -67,9 +67,9 @@ class FolderDense:
         """See :class:`Dense`."""
         return self._index().meta.checksum
 
-    def nearest(self, query: str, k: int) -> list[tuple[str, float]]:
+    def nearest(self, query: str, k: int, among: Collection[str] | None = None) -> list[tuple[str, float]]:
         """See :class:`Dense`."""
-        return self._index().search(self._ranker().encode_query(query), k)
+        return self._index().search(self._ranker().encode_query(query), k, among)
 
     def cosines(self, query: str, doc_ids: Sequence[str]) -> list[float | None]:
         """See :class:`Dense`."""

@@ -60,7 +60,7 @@ def order_id_of(plan: Plan, *, model: str, now: datetime) -> str:
         None if settings.weights is None else settings.weights.as_dict(),
         [settings.text_fields, settings.text_template, settings.passages],
         [sorted((name, repr(source)) for name, source in settings.field_map.items())],
-        [settings.half_life_days, str(settings.vectors), settings.dense, settings.dense_size],
+        [settings.half_life_days, str(settings.vectors), settings.vector_field, settings.dense, settings.dense_size],
         now.isoformat(),
     ]
     return _digest(basis)[:16]

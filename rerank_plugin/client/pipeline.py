@@ -169,6 +169,16 @@ class Pipeline:
                 raise RerankError("the ranker lost documents, repeated some or gave scores that are no numbers")
         return rankings
 
+    def encode(self, query: str) -> list[float]:
+        """The query's vector, for the engine's own k-NN field.
+
+        :raises RerankError: the model makes no vectors, or cannot be used.
+        """
+        ranker = self.ranker()
+        if not hasattr(ranker, "encode_query"):
+            raise RerankError(f"{ranker.model} makes no vectors")
+        return [float(each) for each in cast(DenseRanker, ranker).encode_query(query)]
+
     def dense(self, settings: Rerank) -> Dense | None:
         """The vector index of a search's settings, where one is configured."""
         return self._folders.get(settings.vectors) if self._dense is None and settings.vectors else self._dense

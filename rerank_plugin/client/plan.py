@@ -149,9 +149,12 @@ def _passes_through(body: Mapping[str, Any], params: Mapping[str, Any]) -> str:
     for name in ("scroll", "filter_path", "format", "source"):
         if name in params:
             return f"the parameter {name}"
-    for name in ("search_after", "pit", "collapse", "retriever", "slice"):
+    for name in ("search_after", "pit", "retriever", "slice"):
         if name in body:
             return f"{name} in the body"
+    collapse = body.get("collapse")
+    if collapse is not None and not (isinstance(collapse, Mapping) and set(collapse) == {"field"}):
+        return "collapse with more than a field"  # its inner hits are searches of their own, over the whole group
     sort = params.get("sort", body.get("sort"))
     if isinstance(sort, (str, bytes)):
         sort = param_text(sort).split(",")

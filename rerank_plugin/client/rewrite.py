@@ -19,6 +19,11 @@ _ABOUT_ALL_PARAMS = frozenset({"suggest_field", "suggest_mode", "suggest_size", 
 _WITH_INNER_HITS = ("has_child", "has_parent", "nested")
 
 
+def key_of(hit: Mapping[str, Any]) -> Key:
+    """What tells a hit from all others."""
+    return str(hit.get("_index", "")), str(hit["_id"])
+
+
 def is_costly(plan: Plan) -> bool:
     """Whether the caller wants something that should be computed for the page only."""
     return any(plan.body.get(name) for name in _COSTLY) or without_inner_hits(plan.query) != plan.query
@@ -36,17 +41,10 @@ def documents_body(
     """The caller's search narrowed to the given documents, costly parts and all.
 
     :param several: whether the search spans several indices, whose ids may collide.
-    :param optional: where the query's words stand that documents found by vectors need not match: each such clause L
-        becomes "anything, and L if it matches", so that L still scores and every other condition still holds.
+    :param optional: where the query's words stand that documents found by vectors need not match.
     :param cheap_source: where given, what is fetched of ``_source``, and then the costly parts stay away.
     """
-    query: Any = plan.query
-    if optional:
-        anything = {"match_all": {"boost": 0}}
-        clauses = {path: clause_at(query, path) for path in optional}
-        query = replace_clauses(
-            query, {path: {"bool": {"must": [anything], "should": [each]}} for path, each in clauses.items()}
-        )
+    query: Any = waived_query(plan.query, optional)
     dropped = {*_ABOUT_ALL}
     if cheap_source is not None:
         query = without_inner_hits(query)
@@ -68,6 +66,27 @@ def documents_body(
         "_source": _option(plan.source) if cheap_source is None else cheap_source,
         "track_total_hits": False,
     }
+
+
+def waived_query(query: Any, optional: Collection[Path]) -> Any:
+    """The query in which each clause L at ``optional`` became "anything, and L if it matches".
+
+    So L still scores, and every other condition still holds.
+    """
+    if not optional:
+        return query
+    anything = {"match_all": {"boost": 0}}
+    clauses = {path: clause_at(query, path) for path in optional}
+    return replace_clauses(
+        query, {path: {"bool": {"must": [anything], "should": [each]}} for path, each in clauses.items()}
+    )
+
+
+def allowed_body(plan: Plan, optional: Collection[Path], *, size: int) -> dict[str, Any]:
+    """The documents, up to ``size`` of them, that every condition but the words at ``optional`` lets through."""
+    fences = {"post_filter": plan.body["post_filter"]} if plan.body.get("post_filter") else {}
+    query = {"bool": {"filter": [without_inner_hits(waived_query(plan.query, optional))]}}
+    return {"query": query, **fences, "size": size, "sort": ["_doc"], "_source": False, "track_total_hits": False}
 
 
 def tail_body(plan: Plan, excluded: Sequence[Key], *, from_: int, several: bool) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def load_ranker(settings: Rerank) -> ModelRanker:
         model,
         head,
         Weights.of(folder.manifest.weights),
-        # Beside a cross-encoder the shipped trunk reads queries for the vector index, which it then must have made.
-        queries=None if settings.vectors is None else open_encoder(folder, threads=settings.threads),
+        # Beside a cross-encoder the shipped trunk reads queries for the vectors, which it then must have made.
+        queries=open_encoder(folder, threads=settings.threads) if settings.vectors or settings.vector_field else None,
         unknown_share=model.unknown_share,
     )

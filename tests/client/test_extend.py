@@ -53,6 +53,22 @@ def test_every_other_condition_of_the_caller_still_holds() -> None:
     assert ids(response) == ["b30", "b2"]
 
 
+def test_behind_a_selective_filter_the_nearest_of_the_allowed_are_found() -> None:
+    near = FakeDense({f"b{number}": (0.5 if number % 2 == 0 else 0.9) + number / 1000 for number in range(1, 31)})
+    for condition in ({"query": {"bool": {"must": [GRAPH], "filter": [{"term": {"tenant": 0}}]}}}, {"query": GRAPH}):
+        body = {**condition, "size": 50}
+        if condition["query"] == GRAPH:
+            body["post_filter"] = {"term": {"tenant": 0}}
+        engine = books()
+        response = client_of(engine, near, window=5, dense_size=2).search(index="books", body=body)
+        assert response["rerank"]["dense"] == "2 documents added"
+        assert {"b30", "b28"} & set(ids(response)[:7]) == {"b30", "b28"}
+        allowed = near.asked_among[-1]
+        assert allowed is not None
+        assert sorted(allowed) == sorted(f"b{number}" for number in range(2, 31, 2))
+        assert [each.get("sort") for each in engine.searches].count(["_doc"]) == 1
+
+
 def test_what_matches_behind_the_window_is_not_shown_twice() -> None:
     near = FakeDense({"b29": 0.9})
     response = client_of(books(), near, window=5).search(index="books", body={"query": GRAPH, "size": 50})

@@ -116,6 +116,8 @@ APPLIED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "stats": ({"stats": ["group"]}, {}),
     "profile": ({"profile": True}, {}),
     "named queries": ({"query": {"bool": {"must": [MATCH], "should": [{"term": {"year": {"value": 1970}}}]}}}, {}),
+    "collapse": ({"collapse": {"field": "year"}}, {}),
+    "collapse, highlighted": ({"collapse": {"field": "year"}, "highlight": FRAGMENTS, "_source": ["year"]}, {}),
     "human": ({}, {"human": "true", "pretty": "true"}),
 }
 #: Name -> (body, URL parameters, what the reason says).
@@ -126,7 +128,11 @@ SKIPPED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "size 0": ({"size": 0, "aggs": {"venues": TERMS}}, {}, "size 0"),
     "search_after": ({"sort": ["_score", "year"], "search_after": [3.5, 1970]}, {}, "search_after"),
     "scroll": ({}, {"scroll": "1m"}, "scroll"),
-    "collapse": ({"collapse": {"field": "venue"}}, {}, "collapse"),
+    "collapse with inner hits": (
+        {"collapse": {"field": "venue", "inner_hits": {"name": "all", "size": 2}}},
+        {},
+        "collapse with more than a field",
+    ),
     "slice": ({"slice": {"id": 0, "max": 2}, "sort": ["_doc"]}, {"scroll": "1m"}, "scroll"),
     "filter_path": ({}, {"filter_path": "hits.hits._id,took"}, "filter_path"),
     "stored_fields none": ({"stored_fields": "_none_"}, {}, "_none_"),

@@ -149,7 +149,7 @@ def test_the_vector_folder_is_opened_once_and_must_fit_the_model(monkeypatch: py
         model = "trunk@1"
         meta = type("Meta", (), {"checksum": "abc"})
 
-        def search(self, vector: Any, k: int) -> list[tuple[str, float]]:
+        def search(self, vector: Any, k: int, among: Any = None) -> list[tuple[str, float]]:
             return [("d1", float(vector))][:k]
 
         def similarities(self, vector: Any, doc_ids: Any) -> list[float | None]:

@@ -136,7 +136,7 @@ def test_a_request_may_switch_reranking_on() -> None:
         ({"query": GRAPH, "pit": {"id": "x"}}, {}, "pit"),
         ({"query": GRAPH, "size": 0}, {}, "size 0"),
         ({"query": GRAPH}, {"size": 0}, "size 0"),
-        ({"query": GRAPH, "collapse": {"field": "tenant"}}, {}, "collapse"),
+        ({"query": GRAPH, "collapse": {"field": "tenant", "inner_hits": {}}}, {}, "collapse"),
         ({"query": {"match_all": {}}}, {}, "no query text"),
         ({}, {}, "no query text"),
         (None, {}, "no query text"),
