@@ -21,7 +21,8 @@ class FieldReader:
     """Decodes the fields of a document in which signals may be, and passes over the others, long texts first of all."""
 
     def __init__(self, config: SignalConfig) -> None:
-        names = [*config.date, *config.links, *config.trust, *config.trust_table, *config.counts, EVENTS_FIELD]
+        names = [*config.date, *config.type, *config.links, *config.trust, *config.trust_table, *config.owner]
+        names += [*config.counts, EVENTS_FIELD]
         #: Top-level keys of a document.
         self.keys: list[str] = sorted({"metadata", *(name.split(".")[0] for name in names)})
         msgspec = load_msgspec()

@@ -50,11 +50,12 @@ def open_run(
             seen = survey(whole, upto, job.signals, read, events.get)
         ranks, account = Ranks.none(), {}
         if seen.links or job.links is not None:
-            links_only = only(whole, {"metadata", *(name.split(".")[0] for name in job.signals.links)})
+            names = [*job.signals.links, *job.signals.trust, *job.signals.trust_table, *job.signals.owner]
+            links_only = only(whole, {"metadata", *(name.split(".")[0] for name in names)})
             with progress.step("links", sum(upto.values()) + len(upto)) as advance:
                 table = collect_links(links_only, upto, job.signals, read, advance)
             add_links_file(table, job.links, rejects)
-            ranks, account = table.ranks(damping=job.signals.damping)
+            ranks, account = table.ranks(job.signals)
             ranks.save(ranks_file)
         knots = seen.knots(job.signals, now=job.now, half_life_days=job.half_life_days, ranks=ranks.values)
         state = _begun(job, wire, source, knots, account)

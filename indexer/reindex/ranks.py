@@ -10,6 +10,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from indexer.signal_config import SignalConfig
 from indexer.signals.authority import pagerank
 from rerank_plugin.errors import DataError
 
@@ -24,17 +25,21 @@ def key_of(doc_id: str) -> int:
 
 
 class LinkTable:
-    """Documents and the links between them, collected in any order: eight bytes a document and sixteen a link."""
+    """Documents and the links between them, in any order: twenty-four bytes a document and sixteen a link."""
 
     def __init__(self) -> None:
         self._documents = array("Q")
+        self._trust = array("d")
+        self._owners = array("Q")
         self._sources = array("Q")
         self._targets = array("Q")
 
-    def add(self, doc_id: str, linked: Iterable[str]) -> None:
-        """Takes up a document and the ids of the documents it links to."""
+    def add(self, doc_id: str, linked: Iterable[str], *, trust: float | None = None, owner: str | None = None) -> None:
+        """Takes up a document, the ids of the documents it links to, and who is behind it."""
         key = key_of(doc_id)
         self._documents.append(key)
+        self._trust.append(0.0 if trust is None else trust)
+        self._owners.append(0 if owner is None else key_of(owner))
         for target in linked:
             self._sources.append(key)
             self._targets.append(key_of(target))
@@ -44,20 +49,28 @@ class LinkTable:
         self._sources.append(key_of(source))
         self._targets.append(key_of(target))
 
-    def ranks(self, *, damping: float) -> tuple[Ranks, dict[str, Any]]:
+    def ranks(self, config: SignalConfig) -> tuple[Ranks, dict[str, Any]]:
         """PageRank of all documents, and an account of it; links from or to unknown documents are counted, not used."""
         import numpy as np
 
-        keys = np.unique(np.frombuffer(self._documents, dtype=np.uint64)) if self._documents else np.empty(0, np.uint64)
-        ends = [
-            np.frombuffer(each, dtype=np.uint64) if each else np.empty(0, np.uint64)
-            for each in (self._sources, self._targets)
-        ]
+        keys, first = np.unique(np.array(self._documents, dtype=np.uint64), return_index=True)
+        owner_keys, owners = np.unique(np.array(self._owners, dtype=np.uint64)[first], return_inverse=True)
+        if len(owner_keys) and owner_keys[0] == 0:
+            owners = owners - 1  # -1 is nobody
+        ends = [np.array(each, dtype=np.uint64) for each in (self._sources, self._targets)]
         places = [np.searchsorted(keys, each).clip(0, max(len(keys) - 1, 0)) for each in ends]
         known = np.ones(len(ends[0]), dtype=bool)
         for place, end in zip(places, ends, strict=True):
             known &= keys[place] == end if len(keys) else False
-        result = pagerank(places[0][known], places[1][known], len(keys), damping=damping)
+        result = pagerank(
+            places[0][known],
+            places[1][known],
+            len(keys),
+            damping=config.damping,
+            trust=np.array(self._trust)[first].tolist() if config.seed_share else (),
+            seed_share=config.seed_share,
+            voters=owners.tolist() if config.owner else (),
+        )
         account = {
             "links": result.links,
             "dangling_links": int((~known).sum()),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from indexer.evidence import linked_ids
+from indexer.evidence import linked_ids, owner_of, trust_of
 from indexer.knots import Evidence, Knots, fit
 from indexer.progress import Advance
 from indexer.reindex.enricher import FieldReader
@@ -66,12 +66,14 @@ def survey(
 def collect_links(
     sweep: Sweep, upto: dict[int, int], config: SignalConfig, read: FieldReader, advance: Advance
 ) -> LinkTable:
-    """Every document and its links; only the fields that hold links are asked for."""
+    """Every document with its links and who is behind it."""
     table = LinkTable()
     for shard, last in upto.items():
         for page in sweep.pages(shard, BEFORE_ALL, last):
             for hit in page.hits:
-                table.add(hit.id, linked_ids(config, read(hit.source)))
+                fields = read(hit.source)
+                linked = linked_ids(config, fields)
+                table.add(hit.id, linked, trust=trust_of(config, fields), owner=owner_of(config, fields))
             advance(len(page.hits))
     return table
 

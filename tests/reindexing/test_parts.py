@@ -198,7 +198,7 @@ def test_ranks_by_id(tmp_path):
     for doc_id, linked in {"a": ["c", "c", "gone"], "b": ["c"], "c": ["c"]}.items():
         table.add(doc_id, linked)
     table.add_link("nobody", "a")
-    ranks, account = table.ranks(damping=0.85)
+    ranks, account = table.ranks(SignalConfig())
     assert (account["links"], account["dangling_links"]) == (2, 2)
     ranks.save(tmp_path / "ranks.npz")
     read = Ranks.read(tmp_path / "ranks.npz")
@@ -211,6 +211,23 @@ def test_ranks_by_id(tmp_path):
     (tmp_path / "ranks.npz").write_bytes(b"no")
     with pytest.raises(DataError, match="start anew"):
         Ranks.read(tmp_path / "ranks.npz")
+
+
+def test_an_owner_has_one_vote_and_trust_is_where_readers_start():
+    def rank_of_target(config: SignalConfig) -> float:
+        table = LinkTable()
+        for number in range(5):
+            table.add(f"farm {number}", ["target"], owner="one")
+        table.add("honest", ["other"], trust=9.0)
+        for doc_id in ("target", "other"):
+            table.add(doc_id, [])
+        found = table.ranks(config)[0]("target")
+        assert found is not None
+        return found
+
+    plain = rank_of_target(SignalConfig())
+    assert rank_of_target(SignalConfig(owner=("site",))) < plain / 1.5
+    assert rank_of_target(SignalConfig(seed_share=1.0)) == 0.0
 
 
 def test_pages_aim_at_bytes():
