@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from indexer.options import ENGINE, FILE, FOLDER, clock_of, half_life_of, print_report, progress_of, signals_of
+from indexer.refresh.command import refresh_command
 from indexer.reindex.command import reindex_command
 from rerank_plugin.errors import RerankError, os_error_line
 
@@ -75,6 +76,7 @@ def load_command(**options: Any) -> None:
 
 
 commands.add_command(reindex_command)
+commands.add_command(refresh_command)
 
 
 @contextmanager

@@ -9,12 +9,13 @@ from statistics import fmean, quantiles
 from typing import TYPE_CHECKING, Any
 
 from indexer.catalogue import Catalogue
+from indexer.knots import Knots, fit
 from indexer.progress import Progress
 from indexer.signal_config import SignalConfig
-from indexer.signals.authority import authority, pagerank
+from indexer.signals.authority import PageRank, authority, pagerank
 from indexer.signals.freshness import aging, freshness, half_life_for, iso_z
 from indexer.signals.novelty import novelty
-from indexer.signals.popularity import fit_knots, popularity
+from indexer.signals.popularity import popularity
 from rerank_plugin.domain.factors import PRIORS
 from rerank_plugin.domain.index_meta import FEATURES_VERSION
 
@@ -34,6 +35,8 @@ class Signals:
     half_life_days: float
     #: Factor -> coverage, spread and how it was made: for ``--json`` and for ``_meta``.
     account: dict[str, dict[str, Any]]
+    #: The scaling, for documents that come later.
+    knots: Knots
 
     def rerank_object(self, position: int) -> dict[str, Any]:
         """The ``rerank`` object of one document; unknown features have no key."""
@@ -68,15 +71,24 @@ def compute_signals(
         "half_life_from": "ages" if half_life_days is None else "given",
         "reference_time": iso_z(now),
     }
-    features["authority"], trusted = _authority(catalogue, config)
-    knots = fit_knots(catalogue.counts, config.counts)
-    features["popularity"] = popularity(catalogue.counts, knots=knots, weights=config.counts)
+    ranks, trusted = _ranks(catalogue, config)
+    features["authority"] = authority(ranks, catalogue.trust, link_share=config.link_share)
+    knots = fit(
+        config,
+        dates=dates,
+        trust=catalogue.trust,
+        counts=catalogue.counts,
+        now=now,
+        half_life_days=half_life_days,
+        ranks=None if ranks is None or not ranks.links else ranks.scores * len(catalogue),
+    )
+    features["popularity"] = popularity(catalogue.counts, knots=knots.popularity, weights=config.counts)
     if vectors is None:
         features["novelty"] = [None] * len(catalogue)
     else:
         with progress.step("novelty", sum(date is not None for date in dates)) as advance:
             features["novelty"] = novelty(vectors, dates, advance=advance)
-    details = {"authority": trusted, "freshness": fresh, "popularity": {"knots": knots}, "novelty": {}}
+    details = {"authority": trusted, "freshness": fresh, "popularity": {"knots": dict(knots.popularity)}, "novelty": {}}
     reasons = {
         "authority": "no links and no trust",
         "freshness": "no dates",
@@ -85,11 +97,16 @@ def compute_signals(
     }
     account = {factor: {**_spread(features[factor], reasons[factor]), **details[factor]} for factor in PRIORS}
     return Signals(
-        features=features, dates=dates, half_lives=catalogue.half_lives, half_life_days=half_life, account=account
+        features=features,
+        dates=dates,
+        half_lives=catalogue.half_lives,
+        half_life_days=half_life,
+        account=account,
+        knots=knots,
     )
 
 
-def _authority(catalogue: Catalogue, config: SignalConfig) -> tuple[list[float | None], dict[str, Any]]:
+def _ranks(catalogue: Catalogue, config: SignalConfig) -> tuple[PageRank | None, dict[str, Any]]:
     sources, targets = catalogue.edges()
     ranks = None
     if sources:
@@ -112,7 +129,7 @@ def _authority(catalogue: Catalogue, config: SignalConfig) -> tuple[list[float |
             "residual": float(f"{ranks.residual:.3g}"),
             "converged": ranks.converged,
         }
-    return authority(ranks, catalogue.trust, link_share=config.link_share), account
+    return ranks, account
 
 
 def _spread(values: Sequence[float | None], reason: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
@@ -92,6 +92,10 @@ class Knots:
             **{name: [list(curve.values), list(curve.quantiles)] for name, curve in curves.items()},
         }
 
+    def with_ranks(self, ranks: NDArray[np.float64]) -> Knots:
+        """The same knots, and those of PageRank times documents."""
+        return replace(self, ranks=Curve.fit(ranks))
+
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         """The knots as stored.
@@ -115,9 +119,11 @@ class Knots:
 
 
 def fit(
-    evidence: Sequence[Evidence],
     config: SignalConfig,
     *,
+    dates: Sequence[datetime | None],
+    trust: Sequence[float | None],
+    counts: Sequence[Mapping[str, float]],
     now: datetime,
     half_life_days: float | None,
     ranks: NDArray[np.float64] | None = None,
@@ -129,14 +135,12 @@ def fit(
     """
     import numpy as np
 
-    trust = np.array([each.trust for each in evidence if each.trust is not None], dtype=np.float64)
-    chosen = half_life_for([each.date for each in evidence], now=now) if half_life_days is None else half_life_days
     return Knots(
         reference_time=now,
-        half_life_days=chosen,
+        half_life_days=half_life_for(dates, now=now) if half_life_days is None else half_life_days,
         half_life_from="ages" if half_life_days is None else "given",
-        popularity=fit_knots([each.counts for each in evidence], config.counts),
-        trust=Curve.fit(trust),
+        popularity=fit_knots(counts, config.counts),
+        trust=Curve.fit(np.array([each for each in trust if each is not None], dtype=np.float64)),
         ranks=Curve() if ranks is None else Curve.fit(ranks),
     )
 

@@ -162,6 +162,11 @@ def _meta(job: LoadJob, signals: Signals, written: int, vectors: VectorsMeta | N
         text_fields=TEXT_FIELDS,
         run_id=job.run_id,
         documents=written,
-        signals={"config": job.signals.as_json(), "config_hash": job.signals.digest, **signals.account},
+        signals={
+            "config": job.signals.as_json(),
+            "config_hash": job.signals.digest,
+            "knots": signals.knots.as_json(),
+            **signals.account,
+        },
         vectors=vectors,
     )

@@ -103,6 +103,16 @@ class SignalConfig:
             raise ConfigError(f"{file}: trust_table must be a table of tables, got {stored['trust_table']!r}")
         return cls(**stored)
 
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> SignalConfig:
+        """The settings as stored with an index; what this release does not know is passed over.
+
+        :raises ConfigError: a setting is wrong.
+        """
+        known = {each.name for each in fields(cls)}
+        given: dict[str, Any] = {name: value for name, value in stored.items() if name in known}
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+
     def as_json(self) -> dict[str, Any]:
         """The settings as stored with the index."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))

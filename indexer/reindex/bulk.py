@@ -37,7 +37,7 @@ class Outcome:
     """What became of the operations of a call."""
 
     done: int = 0
-    #: The target has this state of the document or a newer one.
+    #: The target has this state of the document or a newer one, or the document is gone.
     conflicts: int = 0
     refused: int = 0
 
@@ -121,7 +121,7 @@ class BulkWriter:
             status = result["status"]
             if status < 300 or (action == "delete" and status == NOT_FOUND):
                 outcome.done += 1
-            elif status == CONFLICT:
+            elif status == CONFLICT or (action == "update" and status == NOT_FOUND):
                 outcome.conflicts += 1
             elif status in TRANSIENT or status >= 500:
                 again.append(operation)

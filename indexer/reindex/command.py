@@ -96,31 +96,21 @@ def _job(options: dict[str, Any]) -> ReindexJob:
 
 
 def _report(run: Run, seconds: float) -> LoadReport:
-    from indexer.reindex.verify import coverage
+    from indexer.reindex.target import count
+    from indexer.reindex.verify import account_of
     from indexer.report import LoadReport
 
-    knots, links = run.enrich.knots, run.state.knots["links"]
-    summed = coverage(run.wire, run.job.dest)
-    details: dict[str, dict[str, Any]] = {
-        "authority": {"links": 0, "trusted": 0, **links},
-        "freshness": {
-            "half_life_days": knots.half_life_days,
-            "half_life_from": knots.half_life_from,
-            "reference_time": knots.as_json()["reference_time"],
-        },
-        "popularity": {"knots": dict(knots.popularity)},
-    }
     problems = dict(run.rejects.counts)
     return LoadReport(
         index=run.job.dest,
         alias=run.job.alias,
         read=run.account.read,
-        written=summed.documents,
+        written=count(run.wire, run.job.dest),
         rejected=run.state.rejected,
         problems=problems,
         rejects_file=str(run.job.rejects) if run.job.rejects.exists() else None,
         seconds=seconds,
-        signals={factor: {**account, **details.get(factor, {})} for factor, account in summed.factors.items()},
+        signals=account_of(run.wire, run.job.dest, run.enrich.knots, run.state.knots["links"]),
         more={
             "source": run.source.name,
             "resumed": run.job.resume,

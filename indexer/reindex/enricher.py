@@ -20,11 +20,12 @@ from rerank_plugin.errors import EngineError
 class FieldReader:
     """Decodes the fields of a document in which signals may be, and passes over the others, long texts first of all."""
 
-    def __init__(self, config: SignalConfig) -> None:
+    def __init__(self, config: SignalConfig, also: tuple[str, ...] = ()) -> None:
+        """For these settings; fields of ``also`` come too."""
         names = [*config.date, *config.type, *config.links, *config.trust, *config.trust_table, *config.owner]
         names += [*config.counts, EVENTS_FIELD]
         #: Top-level keys of a document.
-        self.keys: list[str] = sorted({"metadata", *(name.split(".")[0] for name in names)})
+        self.keys: list[str] = sorted({"metadata", *also, *(name.split(".")[0] for name in names)})
         msgspec = load_msgspec()
         shape = msgspec.defstruct(
             "Fields",

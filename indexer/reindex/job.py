@@ -107,7 +107,7 @@ class Run:
     @property
     def sweep(self) -> Sweep:
         """How the source is read."""
-        return Sweep(wire=self.wire, index=self.source.name, size=PageSize(most=_page_limit(self.source)))
+        return Sweep(wire=self.wire, index=self.source.name, size=PageSize(most=target.page_limit(self.source)))
 
     @property
     def writer(self) -> BulkWriter:
@@ -229,10 +229,6 @@ class Run:
                 self.state.blocked = False
                 self.state.save()
             self.account.blocked_seconds = time.perf_counter() - started
-
-
-def _page_limit(source: target.Described) -> int:
-    return min(int(source.settings.get("index.max_result_window", 10_000)), 5_000)
 
 
 def _source(job: ReindexJob, wire: Wire) -> target.Described:

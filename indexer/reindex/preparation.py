@@ -12,7 +12,7 @@ from indexer.reindex.enricher import Enricher, FieldReader, add_links_file, even
 from indexer.reindex.pages import Sweep, checkpoints, refresh
 from indexer.reindex.ranks import Ranks
 from indexer.reindex.state import RunState
-from indexer.reindex.survey import collect_links, only, survey
+from indexer.reindex.survey import collect_links, link_keys, only, survey
 from indexer.reindex.wire import Wire
 from indexer.rejects import Rejects
 from rerank_plugin.domain.index_meta import IndexMeta
@@ -50,8 +50,7 @@ def open_run(
             seen = survey(whole, upto, job.signals, read, events.get)
         ranks, account = Ranks.none(), {}
         if seen.links or job.links is not None:
-            names = [*job.signals.links, *job.signals.trust, *job.signals.trust_table, *job.signals.owner]
-            links_only = only(whole, {"metadata", *(name.split(".")[0] for name in names)})
+            links_only = only(whole, link_keys(job.signals))
             with progress.step("links", sum(upto.values()) + len(upto)) as advance:
                 table = collect_links(links_only, upto, job.signals, read, advance)
             add_links_file(table, job.links, rejects)

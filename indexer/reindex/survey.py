@@ -40,7 +40,15 @@ class Survey:
 
         :param ranks: PageRank times documents of all documents, where there are links.
         """
-        return fit(self.evidence, config, now=now, half_life_days=half_life_days, ranks=ranks)
+        return fit(
+            config,
+            dates=[each.date for each in self.evidence],
+            trust=[each.trust for each in self.evidence],
+            counts=[each.counts for each in self.evidence],
+            now=now,
+            half_life_days=half_life_days,
+            ranks=ranks,
+        )
 
 
 def survey(
@@ -76,6 +84,12 @@ def collect_links(
                 table.add(hit.id, linked, trust=trust_of(config, fields), owner=owner_of(config, fields))
             advance(len(page.hits))
     return table
+
+
+def link_keys(config: SignalConfig) -> set[str]:
+    """Top-level fields with links, and with who is behind a document."""
+    names = [*config.links, *config.trust, *config.trust_table, *config.owner]
+    return {"metadata", *(name.split(".")[0] for name in names)}
 
 
 def only(sweep: Sweep, keys: Iterable[str]) -> Sweep:

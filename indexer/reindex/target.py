@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from indexer.mapping import rerank_mapping
+from indexer.reindex.pages import MOST_PER_PAGE
 from indexer.reindex.wire import Wire
 from rerank_plugin.errors import EngineError
 
@@ -191,3 +192,8 @@ def count(wire: Wire, index: str) -> int:
     :raises EngineError: the engine refused.
     """
     return int(wire.ask(f"counting {index}", lambda client: client.count(index=index))["count"])
+
+
+def page_limit(index: Described) -> int:
+    """Documents that one page of the index may hold."""
+    return min(int(index.settings.get("index.max_result_window", 10_000)), MOST_PER_PAGE)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from indexer.knots import Knots
 from indexer.reindex.pages import BEFORE_ALL, Sweep
 from indexer.reindex.wire import Wire
 from rerank_plugin.domain.factors import PRIORS
@@ -96,3 +97,19 @@ def coverage(wire: Wire, index: str) -> Coverage:
             account["absent"] = REASONS[factor]
         factors[factor] = account
     return Coverage(documents, factors)
+
+
+def account_of(wire: Wire, index: str, knots: Knots, links: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Factor -> coverage, spread and scaling, as reports tell it.
+
+    :param links: what is known of the links, by its names in the report.
+    :raises EngineError: the engine refused.
+    """
+    stored = knots.as_json()
+    details: dict[str, dict[str, Any]] = {
+        "authority": {"links": 0, "trusted": 0, **links},
+        "freshness": {key: stored[key] for key in ("half_life_days", "half_life_from", "reference_time")},
+        "popularity": {"knots": dict(knots.popularity)},
+    }
+    factors = coverage(wire, index).factors
+    return {factor: {**account, **details.get(factor, {})} for factor, account in factors.items()}

@@ -66,8 +66,13 @@ def command(*arguments: str) -> list[str]:
 
 def reindex(url: str, folder: Path, *arguments: str, fails: bool = False) -> dict[str, Any]:
     """The JSON of ``rerank-index reindex ARGUMENTS``, or its line on standard error where it must fail."""
+    return run("reindex", url, folder, *arguments, fails=fails)
+
+
+def run(name: str, url: str, folder: Path, *arguments: str, fails: bool = False) -> dict[str, Any]:
+    """The same of any command of ``rerank-index``."""
     finished = subprocess.run(
-        command("reindex", "--engine", url, "--json", *arguments),
+        command(name, "--engine", url, "--json", *arguments),
         cwd=folder,
         env=ENVIRONMENT,
         capture_output=True,

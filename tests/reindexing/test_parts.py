@@ -163,8 +163,15 @@ def test_a_curve_over_many_values_is_close_and_monotone():
 
 
 def test_knots_survive_json_and_refuse_what_is_none():
-    evidence = [Evidence(NOW, None, 3.0, {"views": 40.0}), Evidence(None, "bad", None, {"views": 100.0})]
-    knots = fit(evidence, SignalConfig(), now=NOW, half_life_days=30.0, ranks=np.array([0.5, 1.5]))
+    knots = fit(
+        SignalConfig(),
+        dates=[NOW, None],
+        trust=[3.0, None],
+        counts=[{"views": 40.0}, {"views": 100.0}],
+        now=NOW,
+        half_life_days=30.0,
+        ranks=np.array([0.5, 1.5]),
+    )
     assert Knots.from_json(json.loads(json.dumps(knots.as_json()))) == knots
     with pytest.raises(DataError, match="--refit"):
         Knots.from_json({"reference_time": "2026-01-01"})

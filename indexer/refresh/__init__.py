@@ -1,0 +1,1 @@
+"""Features of an index kept up: what the application wrote since, and what new events and links say."""

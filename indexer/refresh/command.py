@@ -1,0 +1,70 @@
+"""``rerank-index refresh``: options to a job, and what it did to a report."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import click
+
+from indexer.options import ENGINE, FILE, clock_of, half_life_of, print_report, progress_of, signals_of
+
+
+@click.command("refresh")
+@ENGINE
+@click.option("--index", required=True, help="An enriched index, or an alias of one.")
+@click.option("--events", type=FILE, help="Counts per document, as for load: all of them, not only the new ones.")
+@click.option("--links", type=FILE, help="Links between documents, as for load: all that records do not hold.")
+@click.option("--refit", is_flag=True, help="Fit the scaling anew; every feature may change.")
+@click.option("--signals", type=FILE, help="New settings of the signals, with --refit.")
+@click.option("--now", metavar="ISO", help="The clock of a refit.  [default: the time of the run]")
+@click.option("--half-life-days", type=float, help="Half-life of a refit.  [default: median age, at least 365]")
+@click.option("--threshold", type=float, default=0.01, show_default=True, help="Smallest change that is written.")
+@click.option("--throttle", type=float, metavar="N", help="At most so many updates per second.")
+@click.option("--rejects", type=click.Path(path_type=Path, dir_okay=False), help="[default: INDEX.rejects.jsonl]")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def refresh_command(**options: Any) -> None:
+    """Features for documents written since, and for what new events and links changed."""
+    from indexer.refresh.job import RefreshJob, refresh_index
+    from indexer.reindex.verify import account_of
+    from indexer.reindex.wire import Wire, quiet
+    from indexer.report import LoadReport
+
+    quiet()
+    started = time.perf_counter()
+    job = RefreshJob(
+        index=options["index"],
+        links=options["links"],
+        events=options["events"],
+        refit=options["refit"],
+        signals=None if options["signals"] is None else signals_of(options["signals"]),
+        now=clock_of(options["now"]),
+        half_life_days=half_life_of(options["half_life_days"]),
+        threshold=options["threshold"],
+        throttle=options["throttle"],
+        rejects=options["rejects"] or Path(re.sub(r"[^\w.-]", "_", options["index"]) + ".rejects.jsonl"),
+        run_id=uuid.uuid4().hex,
+    )
+    wire = Wire.open(options["engine"])
+    try:
+        done = refresh_index(job, wire, progress_of())
+        report = LoadReport(
+            index=done.index,
+            alias=None if done.index == job.index else job.index,
+            read=done.account.read,
+            written=0,
+            updated=done.account.updated,
+            skipped=done.account.skipped,
+            rejected=done.account.refused,
+            problems=done.problems,
+            rejects_file=str(job.rejects) if job.rejects.exists() else None,
+            seconds=time.perf_counter() - started,
+            signals=account_of(wire, done.index, done.knots, done.account.links),
+            more={"conflicts": done.account.conflicts},
+        )
+    finally:
+        wire.close()
+    print_report(report, as_json=options["as_json"])
