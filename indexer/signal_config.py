@@ -110,8 +110,10 @@ class SignalConfig:
         :raises ConfigError: a setting is wrong.
         """
         known = {each.name for each in fields(cls)}
-        given: dict[str, Any] = {name: value for name, value in stored.items() if name in known}
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+        given: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in stored.items() if name in known
+        }
+        return cls(**given)
 
     def as_json(self) -> dict[str, Any]:
         """The settings as stored with the index."""
