@@ -118,6 +118,10 @@ def values_at(source: Any, path: str) -> list[Any]:
 
     Where a value is met before the path ends, it is the value: ``title.english`` is stored as ``title``.
     """
+    if "." not in path and isinstance(source, dict):  # the common case, which costs the most
+        value = source.get(path)
+        if value is None or isinstance(value, (str, int, float)):
+            return [] if path not in source else [value]
     return list(_walk(source, path.split(".")))
 
 

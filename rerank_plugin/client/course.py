@@ -38,7 +38,7 @@ from rerank_plugin.client.rewrite import (
 from rerank_plugin.client.similarity import Similarity, near_among, similarity, waived_clauses
 from rerank_plugin.client.source import narrow_source, wider_source
 from rerank_plugin.client.steps import Fetch, Local, Rank, ReadMapping
-from rerank_plugin.domain.candidate import Ranking
+from rerank_plugin.domain.candidate import Candidate, Ranked, Ranking
 from rerank_plugin.errors import RefusedError
 from rerank_plugin.ranking.types import RankRequest
 
@@ -105,7 +105,7 @@ class Course:
             page = yield from self._page(reordered, hits[plan.window :])
         else:
             page = yield from self._tail_page(reordered)
-        best = place(reordered.order.ranking)[:1]
+        best = place(reordered.order.ranking, slice(1))
         return with_hits(response, page, window_score(best[0].final_score) if best else response["hits"]["max_score"])
 
     def _reader(self) -> Reader:
@@ -240,7 +240,7 @@ class Course:
         """The page's hits, cut from the reordered window and from the engine's order behind it."""
         plan, order = self._plan, reordered.order
         in_window, in_tail = page_slices(plan.from_, plan.size, len(reordered.hits))
-        shown = place(order.ranking)[in_window]
+        shown = place(order.ranking, in_window)
         added = order.keys[len(order.keys) - order.added :]
         ranked_rest = [(rank, hit) for rank, hit in enumerate(rest, plan.window + 1) if key_of(hit) not in added]
         tail = ranked_rest[in_tail]
@@ -274,5 +274,19 @@ def _hit_of(reordered: _Reordered, placed: Placed) -> Hit:
 
 
 def _without_texts(ranking: Ranking) -> Ranking:
-    ranked = tuple(replace(each, candidate=replace(each.candidate, text="")) for each in ranking.ranked)
-    return replace(ranking, ranked=ranked, unscored=tuple(replace(each, text="") for each in ranking.unscored))
+    ranked = tuple(
+        Ranked(_without_text(each.candidate), each.z, each.z_final, each.final_score, each.weights, each.gates)
+        for each in ranking.ranked
+    )
+    return replace(ranking, ranked=ranked, unscored=tuple(map(_without_text, ranking.unscored)))
+
+
+def _without_text(candidate: Candidate) -> Candidate:
+    return Candidate(  # replace() takes three times as long
+        doc_id=candidate.doc_id,
+        index=candidate.index,
+        retrieval_rank=candidate.retrieval_rank,
+        retrieval_score=candidate.retrieval_score,
+        features=candidate.features,
+        cosine=candidate.cosine,
+    )

@@ -91,18 +91,22 @@ class Placed:
     final_score: float
 
 
-def place(ranking: Ranking) -> tuple[Placed, ...]:
-    """The window in its final order.
+def place(ranking: Ranking, part: slice = slice(None)) -> tuple[Placed, ...]:
+    """The window in its final order, or a part of it.
 
     The i-th of n documents that were not scored in time gets (n - i + 1) / (n + 1) of the lowest score there is (of 1
     where there is none): they keep the engine's order, behind the scored ones and above the tail.
     """
-    placed = [Placed(each.candidate, each, each.final_score) for each in ranking.ranked]
-    lowest = min((each.final_score for each in placed), default=1.0)
-    count = len(ranking.unscored)
-    for position, candidate in enumerate(ranking.unscored):
-        placed.append(Placed(candidate, None, lowest * (count - position) / (count + 1)))
-    return tuple(placed)
+    ranked, count = ranking.ranked, len(ranking.unscored)
+    lowest = min((each.final_score for each in ranked), default=1.0)
+    return tuple(
+        Placed(ranked[position].candidate, ranked[position], ranked[position].final_score)
+        if position < len(ranked)
+        else Placed(
+            ranking.unscored[position - len(ranked)], None, lowest * (len(ranked) + count - position) / (count + 1)
+        )
+        for position in range(len(ranked) + count)[part]
+    )
 
 
 def window_score(final_score: float) -> float:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rerank_plugin.domain.factors import Weights
+from rerank_plugin.domain.factors import PRIORS, Weights
 from rerank_plugin.domain.features import NO_FEATURES, Features
+
+#: The utility of a factor of which nothing is known: it then contributes exactly 0.
+NEUTRAL = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +52,21 @@ class Ranked:
     z: float
     z_final: float
     final_score: float
-    factors: Mapping[str, FactorTerm]
+    weights: Weights
+    #: How much the query asks for each factor.
+    gates: Mapping[str, float]
+
+    @property
+    def factors(self) -> dict[str, FactorTerm]:
+        """One term per factor beside relevance; made when asked, since a page shows few of a window's documents."""
+        terms: dict[str, FactorTerm] = {}
+        for factor in PRIORS:
+            feature = self.candidate.features[factor]
+            utility = NEUTRAL if feature is None else feature
+            weight, gate = self.weights[factor], self.gates[factor]
+            contribution = weight * gate * (utility - NEUTRAL)
+            terms[factor] = FactorTerm(utility, weight, gate, contribution, "missing" if feature is None else "feature")
+        return terms
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
-from rerank_plugin.domain.factors import PRIORS
 from rerank_plugin.domain.numbers import is_finite_number
 from rerank_plugin.errors import DataError
 
@@ -32,7 +32,8 @@ class Features:
     @property
     def missing(self) -> int:
         """How many of the four factors are unknown for this document."""
-        return sum(self[factor] is None for factor in PRIORS)
+        known = (self.authority, self.freshness, self.novelty, self.popularity)
+        return known.count(None)
 
 
 NO_FEATURES = Features()
@@ -47,8 +48,12 @@ def unit_or_none(value: Any) -> float | None:
 
 def freshness_utility(published_at: datetime, *, now: datetime, half_life_days: float) -> float:
     """1 / (1 + age / half-life): 1 for a document of now or of the future, 1/2 at one half-life."""
-    age_days = max(age_in_days(published_at, now=now), 0.0)
-    return 1.0 / (1.0 + age_days / half_life_days)
+    return freshness_of_age(age_in_days(published_at, now=now), half_life_days=half_life_days)
+
+
+def freshness_of_age(age_days: float, *, half_life_days: float) -> float:
+    """The same for an age, which counts as 0 where it is negative."""
+    return 1.0 / (1.0 + max(age_days, 0.0) / half_life_days)
 
 
 def age_in_days(published_at: datetime, *, now: datetime) -> float:
@@ -71,19 +76,24 @@ def parse_date(value: Any) -> datetime:
             if 1000 <= value <= 9999 and float(value).is_integer():
                 return datetime(int(value), 1, 1, tzinfo=UTC)
             return datetime.fromtimestamp(value / 1000.0, tz=UTC)
-        text = str(value).strip()
-        if text.lstrip("-").isdigit() and len(text) > 8:
-            return datetime.fromtimestamp(int(text) / 1000.0, tz=UTC)
-        if len(text) == 4 and text.isdigit():
-            return datetime(int(text), 1, 1, tzinfo=UTC)
-        if len(text) == 7 and text[4] == "-":
-            return datetime(int(text[:4]), int(text[5:]), 1, tzinfo=UTC)
-        parsed = datetime.fromisoformat(text)
-        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+        return _date_in(str(value))
     except (ValueError, OverflowError, OSError) as error:
         raise DataError(
             f"a date is written 2020-05-31, 2020-05-31T12:00:00Z or in epoch milliseconds; got {str(value)[:40]!r}"
         ) from error
+
+
+@lru_cache(maxsize=4096)  # dates repeat, and a window holds a hundred
+def _date_in(text: str) -> datetime:
+    text = text.strip()
+    if text.lstrip("-").isdigit() and len(text) > 8:
+        return datetime.fromtimestamp(int(text) / 1000.0, tz=UTC)
+    if len(text) == 4 and text.isdigit():
+        return datetime(int(text), 1, 1, tzinfo=UTC)
+    if len(text) == 7 and text[4] == "-":
+        return datetime(int(text[:4]), int(text[5:]), 1, tzinfo=UTC)
+    parsed = datetime.fromisoformat(text)
+    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
 
 
 def stored_features(enriched: Mapping[str, Any], *, now: datetime, half_life_days: float) -> Features:
@@ -102,8 +112,8 @@ def stored_features(enriched: Mapping[str, Any], *, now: datetime, half_life_day
         except DataError:
             pass  # a date nobody can read is a missing feature, counted as such
         else:
-            freshness = freshness_utility(published_at, now=now, half_life_days=half_life_days)
             age_days = max(age_in_days(published_at, now=now), 0.0)
+            freshness = freshness_of_age(age_days, half_life_days=half_life_days)
     return Features(
         authority=unit_or_none(enriched.get("authority")),
         freshness=freshness if freshness is not None else unit_or_none(enriched.get("freshness")),

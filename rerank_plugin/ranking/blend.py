@@ -10,11 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from rerank_plugin.domain.candidate import Candidate, FactorTerm, Ranked
+from rerank_plugin.domain.candidate import NEUTRAL, Candidate, Ranked
 from rerank_plugin.domain.factors import PRIORS, Weights
-
-#: What a factor says of a document of which it knows nothing.
-NEUTRAL = 0.5
 
 
 def sigmoid(z: float) -> float:
@@ -25,32 +22,20 @@ def sigmoid(z: float) -> float:
     return grown / (1.0 + grown)
 
 
-def factor_terms(candidate: Candidate, weights: Weights, gates: Mapping[str, float]) -> dict[str, FactorTerm]:
-    """One term per factor beside relevance; an unknown feature says ``NEUTRAL`` and so contributes exactly 0."""
-    terms: dict[str, FactorTerm] = {}
-    for factor in PRIORS:
-        feature = candidate.features[factor]
-        utility = NEUTRAL if feature is None else feature
-        weight, gate = weights[factor], gates[factor]
-        terms[factor] = FactorTerm(
-            utility=utility,
-            weight=weight,
-            gate=gate,
-            contribution=weight * gate * (utility - NEUTRAL),
-            origin="missing" if feature is None else "feature",
-        )
-    return terms
-
-
 def blend(z: float, candidate: Candidate, weights: Weights, gates: Mapping[str, float]) -> Ranked:
     """One candidate with its final log-odds; ``z`` must be finite.
 
     :param z: calibrated relevance in log-odds.
     :param gates: how much the query asks for each factor, in [0.2, 1].
     """
-    terms = factor_terms(candidate, weights, gates)
-    z_final = z + math.fsum(term.contribution for term in terms.values())
-    return Ranked(candidate=candidate, z=z, z_final=z_final, final_score=sigmoid(z_final), factors=terms)
+    features = candidate.features
+    moves = [
+        weights[factor] * gates[factor] * (feature - NEUTRAL)
+        for factor in PRIORS
+        if (feature := features[factor]) is not None
+    ]
+    z_final = z + math.fsum(moves)
+    return Ranked(candidate, z, z_final, sigmoid(z_final), weights, gates)
 
 
 def in_order(ranked: Sequence[Ranked]) -> tuple[Ranked, ...]:
