@@ -31,7 +31,10 @@ def commands() -> None:
 @commands.command("load")
 @ENGINE
 @click.option("--index", required=True, help="Name of the index to make.")
-@click.option("--docs", required=True, help="JSONL file (.gz too), BEIR directory, or - for standard input.")
+@click.option(
+    "--docs", required=True, help="JSONL, CSV (.gz too) or Parquet file, a directory, or - for standard input."
+)
+@click.option("--format", "form", type=click.Choice(["jsonl", "csv", "parquet"]), help="[default: by the suffix]")
 @click.option("--links", type=FILE, help='Links between documents: {"from","to"} per line, or two columns with a tab.')
 @click.option("--events", type=FILE, help='Counts per document: {"_id","views",...} or {"_id","event"} per line.')
 @click.option("--vectors", type=FOLDER, help="Folder for the vector index; without it there is no novelty.")
@@ -58,6 +61,7 @@ def load_command(**options: Any) -> None:
     job = LoadJob(
         index=options["index"],
         docs=options["docs"],
+        form=options["form"],
         links=options["links"],
         events=options["events"],
         vectors=options["vectors"],

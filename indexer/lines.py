@@ -15,10 +15,11 @@ from typing import Any, NoReturn, cast
 from rerank_plugin.errors import DataError
 
 
-def numbered_lines(file: Path | None) -> Iterator[tuple[int, bytes]]:
+def numbered_lines(file: Path | None, *, blank: bool = False) -> Iterator[tuple[int, bytes]]:
     """Line number from 1 and content of every line that is not blank; gzip is told by its first bytes.
 
     :param file: ``None`` is standard input.
+    :param blank: whether blank lines come too.
     :raises DataError: the file cannot be opened, or ends in the middle of its compressed data.
     """
     number = 0
@@ -29,7 +30,7 @@ def numbered_lines(file: Path | None) -> Iterator[tuple[int, bytes]]:
             stream: Iterable[bytes] = gzip.GzipFile(fileobj=buffered) if zipped else buffered
             for number, line in enumerate(stream, start=1):
                 content = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
-                if content.strip():
+                if blank or content.strip():
                     yield number, content
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(

@@ -37,8 +37,10 @@ class LoadJob:
     """What to load, and how."""
 
     index: str
-    #: A JSONL file, a BEIR directory, or ``-``.
+    #: A file, a directory, or ``-``.
     docs: str
+    #: ``jsonl``, ``csv`` or ``parquet``; ``None`` tells it by the suffix.
+    form: str | None = None
     links: Path | None = None
     events: Path | None = None
     #: Folder for the vector index; ``None`` makes no vectors and no novelty.
@@ -118,7 +120,7 @@ def _read(
     """How many records were read; the accepted ones are in the catalogue and in the spool."""
     read = 0
     with progress.step("reading", None) as advance:
-        for number, line, record in accepted(file, rejects):
+        for number, line, record in accepted(file, rejects, job.form):
             read += 1
             if record is not None:
                 catalogue.add(number, line, record)

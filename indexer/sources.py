@@ -1,4 +1,4 @@
-"""Documents as they come: a BEIR directory, a JSONL file (plain or gzipped) or standard input."""
+"""Documents as they come: JSON lines, CSV, Parquet, directories of them, or standard input."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from indexer.lines import numbered_lines, parse_json, shown
 from indexer.rejects import Rejects
+from indexer.tables import csv_lines, parquet_lines
 from indexer.values import is_id
 from rerank_plugin.errors import DataError
 
@@ -18,7 +19,11 @@ from rerank_plugin.errors import DataError
 MAX_ID_BYTES = 512
 #: Accepted records wait in memory up to this size, then in a temporary file.
 SPOOL_BYTES = 64 * 1024 * 1024
-_NOT_YET = (".csv", ".tsv", ".parquet", ".xlsx", ".xml")
+#: How rows of tables are read, by the suffix of the file.
+TABLES = (".csv", ".tsv", ".parquet")
+LINES = (".jsonl", ".ndjson")
+_NEVER = (".xlsx", ".xls", ".xml")
+FORMATS = ("jsonl", "csv", "parquet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,8 @@ class BadRecordError(Exception):
 
 
 def documents_file(docs: str) -> Path | None:
-    """The file behind ``--docs``: the file itself, ``corpus.jsonl[.gz]`` of a directory, or ``None`` for ``-``.
+    """The file behind ``--docs``: the file itself, ``corpus.jsonl[.gz]`` of a BEIR directory, a directory of parts such
+    as Spark writes, or ``None`` for ``-``.
 
     :raises DataError: there is no such file, or it is of a kind that is not read.
     """
@@ -52,13 +58,56 @@ def documents_file(docs: str) -> Path | None:
         for name in ("corpus.jsonl", "corpus.jsonl.gz"):
             if (path / name).is_file():
                 return path / name
-        raise DataError(f"{path} holds neither corpus.jsonl nor corpus.jsonl.gz; a BEIR directory has one of them")
+        if not _parts(path):
+            raise DataError(
+                f"{path} holds neither corpus.jsonl nor corpus.jsonl.gz, as a BEIR directory does, nor parts named "
+                f"*{', *'.join(LINES + TABLES)}"
+            )
+        return path
     if not path.exists():
-        raise DataError(f"{path} does not exist; give a JSONL file, a BEIR directory, or - for standard input")
-    suffix = (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
-    if suffix in _NOT_YET:
-        raise DataError(f"{path}: {suffix[1:]} files are not read by this release; convert it to JSONL")
+        raise DataError(
+            f"{path} does not exist; give a JSONL, CSV or Parquet file, a directory of them, or - for standard input"
+        )
+    if _suffix(path) in _NEVER:
+        raise DataError(f"{path}: {_suffix(path)[1:]} files are not read; convert it to JSONL, CSV or Parquet")
     return path
+
+
+def _suffix(path: Path) -> str:
+    return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
+
+
+def _parts(folder: Path) -> list[Path]:
+    """The files of a directory that hold documents, by name; hidden ones and markers of success hold none."""
+    inside = (each for each in folder.iterdir() if each.is_file() and not each.name.startswith((".", "_")))
+    return sorted(each for each in inside if _suffix(each) in LINES + TABLES)
+
+
+def numbered_records(file: Path | None, form: str | None = None) -> Iterator[tuple[int, bytes]]:
+    """Number and line of JSON of every record; numbers run on over the parts of a directory.
+
+    :param file: as :func:`documents_file` gives it.
+    :param form: one of :data:`FORMATS`; ``None`` tells it by the suffix, and takes standard input for JSON lines.
+    :raises DataError: a file cannot be read to its end, or standard input should be Parquet.
+    """
+    parts = _parts(file) if file is not None and file.is_dir() else [file]
+    before = 0
+    for part in parts:
+        number = 0
+        for number, line in _records(part, form):
+            yield before + number, line
+        before += number
+
+
+def _records(file: Path | None, form: str | None) -> Iterator[tuple[int, bytes]]:
+    suffix = "" if file is None else _suffix(file)
+    if form == "parquet" or (form is None and suffix == ".parquet"):
+        if file is None:
+            raise DataError("Parquet is read from its end and cannot come from standard input; save it to a file")
+        return parquet_lines(file)
+    if form == "csv" or (form is None and suffix in TABLES):
+        return csv_lines(file)
+    return numbered_lines(file)
 
 
 def parse_record(line: bytes) -> Record:
@@ -119,16 +168,19 @@ class Spool:
         self._lines.close()
 
 
-def accepted(file: Path | None, rejects: Rejects) -> Iterator[tuple[int, bytes, Record | None]]:
+def accepted(
+    file: Path | None, rejects: Rejects, form: str | None = None
+) -> Iterator[tuple[int, bytes, Record | None]]:
     """Line number, line and record of every record; ``None`` for one that was put into ``rejects``.
 
     Of records with the same id the first is accepted.
 
+    :param form: as in :func:`numbered_records`.
     :raises DataError: the file cannot be read to its end.
     """
     seen: set[str] = set()
     source = source_name(file)
-    for number, line in numbered_lines(file):
+    for number, line in numbered_records(file, form):
         record: Record | None = None
         try:
             record = parse_record(line)

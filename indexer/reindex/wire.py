@@ -60,7 +60,7 @@ class Wire:
         """
         if url.startswith(EMBEDDED_PREFIX):
             raise ConfigError("this needs a server, http(s)://host:9200; an embedded index is made anew with load")
-        options = {"timeout": REQUEST_TIMEOUT_S, "maxsize": CONNECTIONS, "max_retries": 2}
+        options = {"timeout": REQUEST_TIMEOUT_S, "pool_maxsize": CONNECTIONS, "max_retries": 2}
         return cls(connect(url, **options), connect(url, serializer=_Text(), **options))
 
     def close(self) -> None:
