@@ -5,11 +5,12 @@ from __future__ import annotations
 from array import array
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from indexer.evidence import counts_of, date_of, half_life_of, links_of, owner_of, trust_of
 from indexer.lines import shown
 from indexer.rejects import Rejects
-from indexer.side_files import read_events, read_links
+from indexer.side_files import event_counts, read_links
 from indexer.signal_config import SignalConfig
 from indexer.sources import Record, source_name
 from indexer.values import is_id
@@ -40,6 +41,8 @@ class Catalogue:
         self.half_lives: list[float | None] = []
         self.trust: list[float | None] = []
         self.counts: list[dict[str, float]] = []
+        #: What became of the events of a log; empty without one.
+        self.events: dict[str, Any] = {}
         #: Number of each document's owner; -1 where it has none.
         self.owners = array("q")
 
@@ -81,12 +84,14 @@ class Catalogue:
             else:
                 self._dangling(source_name(file), number, source, target, missing=source)
 
-    def add_events(self, file: Path) -> None:
-        """Adds the counts of an events file to those of the records.
+    def add_events(self, file: Path, *, now: datetime) -> None:
+        """Adds the counts of an events file, as of ``now``, to those of the records.
 
         :raises DataError: the file cannot be read.
+        :raises MissingExtraError: a library that a log needs is not installed.
         """
-        for number, doc_id, counts in read_events(file, self._rejects):
+        found, self.events = event_counts(file, self._rejects, now=now)
+        for number, doc_id, counts in found:
             position = self._positions.get(doc_id)
             if position is None:
                 reason = f"no document has the id {doc_id[:80]!r}"

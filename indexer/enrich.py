@@ -88,7 +88,8 @@ def compute_signals(
     else:
         with progress.step("novelty", sum(date is not None for date in dates)) as advance:
             features["novelty"] = novelty(vectors, dates, advance=advance)
-    details = {"authority": trusted, "freshness": fresh, "popularity": {"knots": dict(knots.popularity)}, "novelty": {}}
+    popular = {"knots": dict(knots.popularity), **catalogue.events}
+    details = {"authority": trusted, "freshness": fresh, "popularity": popular, "novelty": {}}
     reasons = {
         "authority": "no links and no trust",
         "freshness": "no dates",

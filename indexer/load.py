@@ -132,7 +132,7 @@ def _read(
     if job.links is not None:
         catalogue.add_links(job.links)
     if job.events is not None:
-        catalogue.add_events(job.events)
+        catalogue.add_events(job.events, now=job.now)
     return read
 
 

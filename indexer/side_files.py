@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,30 @@ def _link(line: bytes) -> tuple[str, str]:
     if len(ends) != 2 or not all(is_id(each) for each in ends):
         raise ValueError("a link is two ids: from and to, or two columns with a tab between them")
     return str(ends[0]), str(ends[1])
+
+
+def event_counts(
+    file: Path, rejects: Rejects, *, now: datetime
+) -> tuple[Iterator[tuple[int, str, dict[str, float]]], dict[str, Any]]:
+    """Line number, document id and counts by kind of an events file, and an account of it.
+
+    A file of counts is read as it stands (:func:`read_events`); a log of events is brought down to counts as of ``now``
+    (:func:`indexer.events.summary.summarise`), and its line numbers are 0.
+
+    :raises DataError: the file cannot be read to its end.
+    :raises MissingExtraError: it is a log, and Ibis or DuckDB is not installed.
+    """
+    from indexer.events.log import is_log
+    from indexer.events.summary import summarise
+
+    if not is_log(file):
+        return read_events(file, rejects), {}
+    summary = summarise(file, now=now)
+    bad = summary.account["events"].get("bad", 0)
+    if bad:
+        reason = f"{bad} lines are no events: each names a document, and what was done under event"
+        rejects.add("bad_event", source=source_name(file), line=0, reason=reason, record="")
+    return ((0, doc_id, counts) for doc_id, counts in summary.counts.items()), summary.account
 
 
 def read_events(file: Path, rejects: Rejects) -> Iterator[tuple[int, str, dict[str, float]]]:

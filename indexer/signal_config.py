@@ -24,7 +24,7 @@ _NAMES = ("date", "type", "evergreen", "links", "trust", "owner")
 
 
 def _default_counts() -> dict[str, float]:
-    kinds = "views clicks likes votes score points comments comment_count shares downloads purchases"
+    kinds = "views clicks click_rate likes votes score points comments comment_count shares downloads purchases"
     return dict.fromkeys(kinds.split(), 1.0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from indexer.reindex.bulk import Operation, copy_of, spliced
 from indexer.reindex.ranks import LinkTable
 from indexer.reindex.wire import load_msgspec
 from indexer.rejects import Rejects
-from indexer.side_files import read_events, read_links
+from indexer.side_files import event_counts, read_links
 from indexer.signal_config import EVENTS_FIELD, SignalConfig
 from rerank_plugin.errors import EngineError
 
@@ -75,14 +76,14 @@ class Enricher:
         return copy_of(hit, document)
 
 
-def events_by_id(file: Path | None, rejects: Rejects) -> dict[str, dict[str, float]]:
+def events_by_id(file: Path | None, rejects: Rejects, *, now: datetime) -> dict[str, dict[str, float]]:
     """The counts of an events file by document id, added up; none without a file.
 
     :raises DataError: the file cannot be read.
     """
     found: dict[str, dict[str, float]] = {}
     if file is not None:
-        for _, doc_id, counts in read_events(file, rejects):
+        for _, doc_id, counts in event_counts(file, rejects, now=now)[0]:
             known = found.setdefault(doc_id, {})
             for kind, number in counts.items():
                 known[kind] = known.get(kind, 0.0) + number

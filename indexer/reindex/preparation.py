@@ -31,7 +31,7 @@ def open_run(
     :raises EngineError: the destination exists, or belongs to another run.
     """
     read = FieldReader(job.signals)
-    events = events_by_id(job.events, rejects)
+    events = events_by_id(job.events, rejects, now=job.now)
     ranks_file = job.state.with_suffix(".ranks.npz")
     if job.resume:
         state = _resumed(job, wire, source)

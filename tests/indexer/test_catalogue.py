@@ -73,7 +73,7 @@ def test_counts_from_events_fields_and_an_events_file(rejects, tmp_path):
         '{"_id": "d1", "event": "view"}\n{"_id": "d2", "clicks": 3, "shown": 9}\n{"_id": "d9", "views": 1}\n',
         encoding="utf-8",
     )
-    catalogue.add_events(tmp_path / "events.jsonl")
+    catalogue.add_events(tmp_path / "events.jsonl", now=datetime(2025, 1, 1, tzinfo=UTC))
     assert catalogue.counts == [{"views": 6.0, "score": -2.0}, {"views": 7.0, "clicks": 3.0}, {"views": 2.0}]
     assert dict(rejects.counts) == {"unknown_document": 1}
 

@@ -1,0 +1,143 @@
+"""An event log to features (cleaning, windows, click model and all) against one plain DuckDB GROUP BY of the file.
+
+    python benchmarks/bench_events.py [--events 10000000] [--rounds 1] [--json]
+
+The log is made by a documented, seeded query: users search one of a thousand words a day, see ten documents, click by
+position and liking, and view or buy what they clicked; JSON lines, about 150 bytes each. Both sides run in processes of
+their own, in turning order, with two threads and the same memory limit; times are the sum of processor seconds, which
+a busy machine changes little, and the peak memory is each process's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+SEED = 20261
+NOW = datetime(2025, 6, 1, tzinfo=UTC)
+#: Of ten impressions about one is clicked, so this many lines come of one search.
+LINES_PER_SEARCH = 11
+
+MAKE = """
+COPY (
+  WITH searches AS (
+    SELECT n, hash(n, {seed}) AS h FROM range({searches}) t(n)
+  ), shown AS (
+    SELECT 'u' || (h % 200000) AS "user", 'words ' || ((h // 7) % 1000) AS query,
+           TIMESTAMP '2025-03-01' + INTERVAL (h % 7900000) SECOND AS happened, p AS position,
+           'd' || (((h // 7) % 1000) * 30 + ((h // 1000003 + p * 7) % 30)) AS doc,
+           hash(h, p, 1) % 10000 / 10000.0 AS luck
+    FROM searches, range(1, 11) r(p)
+  )
+  SELECT doc AS _id, 'impression' AS event, happened AS time, "user", query, position FROM shown
+  UNION ALL
+  SELECT doc, 'click', happened, "user", query, position FROM shown
+  WHERE luck < 0.4 / position * (0.2 + (hash(doc) % 100) / 100.0)
+) TO '{file}' (FORMAT json)
+"""
+PLAIN = """
+SELECT _id, event, count(*) FROM read_json('{file}', format='newline_delimited',
+  columns={{_id: 'VARCHAR', event: 'VARCHAR', time: 'VARCHAR', "user": 'VARCHAR', query: 'VARCHAR',
+            position: 'VARCHAR'}})
+GROUP BY ALL
+"""
+
+
+def make(file: Path, events: int) -> int:
+    """Writes the log; the number of its lines."""
+    import duckdb
+
+    con = duckdb.connect(config={"memory_limit": "1GB", "threads": 2, "preserve_insertion_order": False})
+    con.execute(MAKE.format(seed=SEED, searches=max(events // LINES_PER_SEARCH, 1), file=file))
+    [lines] = con.execute(
+        f"SELECT count(*) FROM read_csv('{file}', header=false, delim='\\1', columns={{'l': 'VARCHAR'}})"
+    ).fetchone()  # type: ignore[misc]
+    return int(lines)
+
+
+def run_ours(file: Path) -> dict[str, Any]:
+    """Log to features per document."""
+    from indexer.events.summary import summarise
+    from indexer.signal_config import SignalConfig
+    from indexer.signals.popularity import fit_knots, popularity
+
+    weights = SignalConfig().counts
+    found = summarise(file, now=NOW)
+    counts = list(found.counts.values())
+    features = popularity(counts, knots=fit_knots(counts, weights), weights=weights)
+    return {"documents": len(features), **found.account}
+
+
+def run_plain(file: Path) -> dict[str, Any]:
+    """Counts by document and kind."""
+    import duckdb
+
+    con = duckdb.connect(config={"memory_limit": "1GB", "preserve_insertion_order": False})
+    return {"rows": len(con.execute(PLAIN.format(file=file)).fetchall())}
+
+
+def measured(side: str, file: Path) -> dict[str, Any]:
+    """One side in a process of its own."""
+    told = subprocess.run(
+        [sys.executable, __file__, "--one", side, str(file)], check=True, stdout=subprocess.PIPE, text=True
+    )
+    found: dict[str, Any] = json.loads(told.stdout)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.one:
+        began, processor = time.perf_counter(), time.process_time()
+        found = (run_ours if asked.one[0] == "ours" else run_plain)(Path(asked.one[1]))
+        spent = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - processor}
+        print(json.dumps({**found, **spent, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "events.jsonl"
+        lines = make(file, asked.events)
+        megabytes = file.stat().st_size / 1e6
+        runs: dict[str, list[dict[str, Any]]] = {"ours": [], "plain": []}
+        for number in range(asked.rounds):
+            for side in ("ours", "plain") if number % 2 == 0 else ("plain", "ours"):
+                runs[side].append(measured(side, file))
+    total = {
+        side: {name: sum(each[name] for each in told) for name in ("seconds", "cpu_seconds")}
+        for side, told in runs.items()
+    }
+    ratios = {name: total["ours"][name] / total["plain"][name] for name in ("seconds", "cpu_seconds")}
+    peaks = {side: max(each["peak_mb"] for each in told) for side, told in runs.items()}
+    if asked.json:
+        print(json.dumps({"lines": lines, "runs": runs, "ratios": ratios, "peak_mb": peaks, "seed": SEED}))
+        return
+    last = runs["ours"][-1]
+    print(f"  {lines:,} events, {megabytes:,.0f} MB, {last['documents']:,} documents; {last['events']}")
+    looks = last["propensities"]
+    print(f"  propensities {looks['looks']} after {looks['rounds']} rounds (made with 1 / position)")
+    print(
+        f"  ours / plain GROUP BY: {ratios['seconds']:.2f} by the clock, {ratios['cpu_seconds']:.2f} by processor time"
+    )
+    print(f"  peak memory: ours {peaks['ours']:.0f} MB, plain {peaks['plain']:.0f} MB")
+    libraries = ", ".join(f"{each} {version(each)}" for each in ("duckdb", "ibis-framework", "numpy", "pyarrow"))
+    print(
+        f"  seed {SEED}, {asked.rounds} rounds, {platform.machine()}, Python {platform.python_version()}, {libraries}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""Event logs as tables: JSON lines, CSV and Parquet, our own names and those of User Behavior Insights 1.3.
+
+The expressions are Ibis's: DuckDB runs them on one machine, larger than memory, and other engines could.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from indexer.lines import numbered_lines, parse_json
+from rerank_plugin.errors import DataError, MissingExtraError
+
+if TYPE_CHECKING:
+    from ibis import Table
+    from ibis.backends.duckdb import Backend
+
+#: Memory of the aggregation; what does not fit goes to a temporary folder.
+MEMORY = "1GB"
+#: Column of ours -> the names it may have, first come first taken.
+NAMES: dict[str, tuple[str, ...]] = {
+    "doc": ("_id", "id", "doc_id", "object_id"),
+    "kind": ("event", "action_name"),
+    "time": ("time", "timestamp"),
+    "position": ("position",),
+    "actor": ("user", "client_id", "session", "session_id"),
+    "query": ("query", "user_query"),
+    "query_id": ("query_id",),
+    "count": ("count",),
+}
+NAMES_OF_OURS = ("doc", "kind", "time", "position", "actor", "query", "count")
+#: The hits of a query, in the order in which they were shown.
+_HITS = "query_response_hit_ids"
+#: What User Behavior Insights nests.
+_ATTRIBUTES = 'STRUCT(object STRUCT(object_id VARCHAR), "position" STRUCT(ordinal BIGINT))'
+_TABLE_SUFFIXES = (".csv", ".parquet")
+#: Lines that are looked at for the names a log uses.
+_NAMES_FROM = 10_000
+#: Lines looked at to tell a log from a file of counts.
+_LOOKED_AT = 20
+
+
+def is_log(file: Path) -> bool:
+    """Whether a file holds events, one a line, rather than counts per document.
+
+    :raises DataError: it cannot be read.
+    """
+    if file.suffix.lower() in _TABLE_SUFFIXES:
+        return True
+    for number, line in numbered_lines(file):
+        try:
+            value = parse_json(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            names = (_HITS, *NAMES["kind"])
+            timed = any(name in value for name in (*NAMES["time"], *NAMES["query"], *NAMES["actor"]))
+            return timed and any(name in value for name in names)
+        if number >= _LOOKED_AT:
+            break
+    return False
+
+
+def connect() -> Backend:
+    """A DuckDB of our own, bounded in memory.
+
+    :raises MissingExtraError: Ibis or DuckDB is not installed.
+    """
+    try:
+        import ibis
+    except ImportError as error:
+        raise MissingExtraError("event logs", "index") from error
+    backend: Backend = ibis.duckdb.connect(memory_limit=MEMORY, preserve_insertion_order=False)
+    return backend
+
+
+def read_log(con: Backend, file: Path) -> Table:
+    """The log under our names, all rows: ``doc, kind, time, position, actor, query, count``.
+
+    The names are those that its first 10,000 lines use. A line that cannot be read is a row without ``doc``. Of a query
+    with its hits (``ubi_queries``) every hit is an impression, and its text is that of the events with its
+    ``query_id``.
+
+    :raises DataError: DuckDB cannot read the file.
+    """
+    import ibis
+
+    raw = _raw(con, file)
+    columns = {each.lower(): each for each in raw.columns}
+
+    def first(name: str, *more: Any) -> Any:
+        found = [raw[columns[each]].cast("string") for each in NAMES[name] if each in columns]
+        return ibis.coalesce(*found, *more) if found or more else ibis.null("string")
+
+    nested = raw["event_attributes"] if "event_attributes" in columns else None
+    place = [] if nested is None else [nested["position"]["ordinal"].cast("string")]
+    kind = first("kind")
+    events = raw.select(
+        doc=first("doc", *([] if nested is None else [nested["object"]["object_id"]])),
+        kind=ibis.cases((kind.endswith("s"), kind), else_=kind + "s"),
+        time=_moment(first("time")),
+        position=first("position", *place).try_cast("int64"),
+        actor=first("actor"),
+        query=first("query"),
+        query_id=first("query_id"),
+        count=ibis.coalesce(first("count").try_cast("float64"), 1.0),
+        **({"hits": raw[_HITS]} if _HITS in columns else {}),
+    )
+    return (_with_hits(events) if _HITS in columns else events).select(*NAMES_OF_OURS)
+
+
+def _with_hits(events: Table) -> Table:
+    """The events, with an impression for every hit of a query and the query's text for what was done about it."""
+    import ibis
+
+    is_query = events.hits.notnull() & events.kind.isnull()
+    queries = events.filter(is_query)
+    shown = (
+        queries.select("time", "actor", "query", "hits", place=ibis.range(queries.hits.length()).unnest())
+        .mutate(doc=ibis._.hits[ibis._.place], kind=ibis.literal("impressions"), count=1.0)
+        .mutate(position=(ibis._.place + 1).cast("int64"))
+    )
+    texts = queries.group_by("query_id").agg(text=queries.query.max())
+    done = events.filter(~is_query).left_join(texts, "query_id").mutate(query=ibis.coalesce(ibis._.query, ibis._.text))
+    return done.select(*NAMES_OF_OURS).union(shown.select(*NAMES_OF_OURS))
+
+
+def _raw(con: Backend, file: Path) -> Table:
+    try:
+        if file.suffix.lower() == ".parquet":
+            return con.read_parquet(file)
+        if file.suffix.lower() == ".csv":
+            return con.read_csv(file, all_varchar=True)
+        plain = {name: "VARCHAR" for names in NAMES.values() for name in names}
+        known = {**plain, "event_attributes": _ATTRIBUTES, _HITS: "VARCHAR[]"}
+        used = _names_in(file)
+        columns = {name: kind for name, kind in known.items() if name in used} or {"_id": "VARCHAR"}
+        return con.read_json(file, format="newline_delimited", ignore_errors=True, columns=columns)
+    except Exception as error:  # DuckDB's own kinds, behind Ibis
+        raise DataError(f"cannot read the events of {file}: {str(error).splitlines()[0]}") from error
+
+
+def _names_in(file: Path) -> set[str]:
+    """The names that the first lines use: every column more that is asked for is time."""
+    names: set[str] = set()
+    for number, line in numbered_lines(file):
+        try:
+            value = parse_json(line)
+        except ValueError:
+            continue
+        names.update(value if isinstance(value, dict) else ())
+        if number >= _NAMES_FROM:
+            break
+    return names
+
+
+def _moment(text: Any) -> Any:
+    """A time as text: ISO 8601, or seconds (ten digits) or milliseconds since 1970; anything else is no time."""
+    import ibis
+
+    number = text.try_cast("int64")
+    seconds = ibis.cases((number < 10_000_000_000, number * 1000), else_=number)
+    return ibis.coalesce(text.try_cast("timestamp"), seconds.as_timestamp("ms"))

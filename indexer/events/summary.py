@@ -1,0 +1,155 @@
+"""From an event log to counts per document: no robots, no one counted twice a day, old events less, nothing later.
+
+For each document and kind, count = sum over its events of w(age), where w is the share of the windows of 7, 30 and 90
+days that hold the event (an undated one counts whole), and an actor counts once a day for a document, kind and query.
+``click_rate`` is 1,000 times the smoothed click rate (``clickmodel.smoothed_rates``), positions taken out: clicks a
+thousand looks would bring. Popularity then log-scales all of them alike (``signals/popularity.py``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from indexer.events.clickmodel import fit_propensities, smoothed_rates
+from indexer.events.log import connect, read_log
+from rerank_plugin.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from ibis import Table
+    from ibis.backends.duckdb import Backend
+
+#: Days; an event counts the share of them that it lies in.
+WINDOWS = (7, 30, 90)
+#: An actor who did more on one day is taken for a robot, and what it did that day is left out.
+ROBOT_EVENTS = 1_000
+CLICK_RATE = "click_rate"
+#: The kind of what was shown, whatever came of it.
+SHOWN = "impressions"
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a log says."""
+
+    #: Document id -> kind -> count, as ``popularity`` takes them.
+    counts: dict[str, dict[str, float]]
+    #: How many events were read and what became of them; the propensities, for ``--json``.
+    account: dict[str, Any]
+
+
+def summarise(file: Path, *, now: datetime) -> Summary:
+    """The counts of a log as of ``now``: events after it are not looked at.
+
+    :raises DataError: the file cannot be read, or holds no event.
+    :raises MissingExtraError: Ibis or DuckDB is not installed.
+    """
+    con = connect()
+    try:
+        return _summarise(con, file, now)
+    except DataError:
+        raise
+    except Exception as error:  # what DuckDB meets while it runs: a file cut off, a disk that is full
+        raise DataError(f"cannot read the events of {file}: {str(error).splitlines()[0]}") from error
+    finally:
+        con.disconnect()
+
+
+def _summarise(con: Backend, file: Path, now: datetime) -> Summary:
+    votes = con.create_table("votes", _votes(read_log(con, file), now), temp=True)
+    told = votes.group_by("what").agg(rows=votes.events.sum()).to_pyarrow().to_pylist()
+    seen = {each["what"]: int(each["rows"]) for each in told}
+    kept = con.create_table("kept", _without_robots(votes), temp=True)
+    people = int(kept.events.sum().fill_null(0).to_pyarrow().as_py())
+    if seen.get("kept", 0) > people:
+        seen |= {"kept": people, "robots": seen["kept"] - people}
+    if not people:
+        raise DataError(f"{file} holds no event up to {now:%Y-%m-%d}: {seen or 'it is empty'}")
+    counts: dict[str, dict[str, float]] = {}
+    by_kind = kept.group_by("doc", "kind").agg(count=(kept.votes * kept.weight).sum()).to_pyarrow()
+    for doc, kind, count in zip(*(by_kind[name].to_pylist() for name in ("doc", "kind", "count")), strict=True):
+        counts.setdefault(doc, {})[kind] = count
+    account: dict[str, Any] = {"events": seen}
+    pairs = _pairs(kept).to_pyarrow()
+    if len(pairs):
+        account["propensities"] = _add_rates(pairs, counts)
+    return Summary(counts, account)
+
+
+def _votes(log: Table, now: datetime) -> Table:
+    """The log brought together, with what became of it under ``what``.
+
+    What was done has one row per actor, document, kind, query and day, and counts once (that of nobody each time); what
+    was shown, the greater part of a log by far, has one per document, query, position and window. ``events`` are rows
+    of the log, ``votes`` what they count.
+    """
+    import ibis
+
+    moment = ibis.literal(now.replace(tzinfo=None), "timestamp")
+    age = moment.delta(log.time, unit="day")
+    shown = log.kind == SHOWN
+    # Of the windows, how many hold it; all for what has no date.
+    held = sum((age < days).cast("int64") for days in WINDOWS)
+    keyed = log.mutate(
+        what=ibis.cases(
+            (log.doc.isnull() | log.kind.isnull() | (log["count"] < 0), "bad"),
+            (log.time > moment, "later"),
+            else_="kept",
+        ),
+        who=ibis.cases((shown, ibis.null("string")), else_=log.actor),
+        windows=ibis.cases((log.time.isnull(), len(WINDOWS)), else_=held),
+        day=ibis.cases((shown, ibis.null("int64")), else_=age),
+        place=ibis.cases((shown, log.position), else_=ibis.null("int64")),
+    )
+    grouped = keyed.group_by("what", "who", "doc", "kind", "query", "windows", "day", "place").agg(
+        events=keyed.count(), counted=keyed["count"].sum(), position=keyed.position.min()
+    )
+    return grouped.mutate(
+        votes=ibis.cases((grouped.who.isnull(), grouped.counted), else_=1.0), weight=grouped.windows / len(WINDOWS)
+    )
+
+
+def _without_robots(votes: Table) -> Table:
+    """The rows that are kept, less those of actors who did too much on one day."""
+    kept = votes.filter(votes.what == "kept")
+    busy = kept.filter(kept.who.notnull()).group_by("who", "day").agg(total=kept.events.sum())
+    robots = busy.filter(busy.total > ROBOT_EVENTS).select("who", "day")
+    return kept.anti_join(robots, ["who", "day"])
+
+
+def _pairs(kept: Table) -> Table:
+    """Impressions and clicks by query, document and position, where the log has all three."""
+    kept = kept.mutate(query=kept.query.lower().strip())
+    placed = kept.filter(kept.query.notnull() & kept.position.notnull() & kept.kind.isin([SHOWN, "clicks"]))
+    value = placed.votes * placed.weight
+    grouped = placed.group_by("query", "doc", "position").agg(
+        impressions=value.sum(where=placed.kind == SHOWN), clicks=value.sum(where=placed.kind == "clicks")
+    )
+    return grouped.filter(grouped.impressions > 0)
+
+
+def _add_rates(pairs: pa.Table, counts: dict[str, dict[str, float]]) -> dict[str, Any]:
+    """Puts each document's click rate among its counts; returns what the propensities are."""
+    import numpy as np
+
+    clicks = np.nan_to_num(pairs["clicks"].to_numpy())
+    impressions = np.maximum(pairs["impressions"].to_numpy(), clicks)
+    positions = pairs["position"].to_numpy()
+    docs = pairs["doc"].combine_chunks().dictionary_encode()
+    queries = pairs["query"].combine_chunks().dictionary_encode()
+    doc_numbers = docs.indices.to_numpy().astype(np.int64)
+    keys = queries.indices.to_numpy().astype(np.int64) * len(docs.dictionary) + doc_numbers
+    _, numbers = np.unique(keys, return_inverse=True)
+    fitted = fit_propensities(numbers.astype(np.int64), positions, impressions, clicks)
+    looks = impressions * fitted.looks[np.searchsorted(fitted.positions, positions)]
+    documents = len(docs.dictionary)
+    by_doc = [np.bincount(doc_numbers, each, documents).astype(np.float64) for each in (looks, clicks)]
+    rates = smoothed_rates(*by_doc)
+    names: pa.Array = docs.dictionary
+    for doc, rate in zip(names.to_pylist(), rates.tolist(), strict=True):
+        counts[doc][CLICK_RATE] = 1000.0 * rate
+    shown = dict(zip(fitted.positions.tolist()[:10], np.round(fitted.looks, 4).tolist()[:10], strict=True))
+    return {"looks": shown, "rounds": fitted.rounds, "converged": fitted.converged}
