@@ -112,7 +112,7 @@ def refresh_index(job: RefreshJob, wire: Wire, progress: Progress) -> Refreshed:
     with Rejects(job.rejects) as rejects:
         work = _Work(job, wire, index, config, rejects, progress, FieldReader(config, also=("rerank",)))
         refresh(wire, index.name)
-        events = events_by_id(job.events, rejects)
+        events = events_by_id(job.events, rejects, now=job.now)
         knots, ranks = work.scaling(signals, events)
         work.update(knots, ranks, events)
         if work.account.updated or job.refit:
