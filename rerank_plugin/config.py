@@ -10,6 +10,7 @@ from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
+from urllib.parse import urlsplit
 
 from rerank_plugin.domain.factors import PRIORS, Weights
 from rerank_plugin.domain.numbers import is_finite_number
@@ -26,6 +27,8 @@ MODE_VARIABLE = "RERANK_MODE"
 KILL_FILE_VARIABLE = "RERANK_KILL_FILE"
 #: Environment variable with the settings file of clients that are given no settings.
 CONFIG_VARIABLE = "RERANK_CONFIG"
+#: Environment variables with the key of the remote scorer, or with a file that holds it. It stands nowhere else.
+KEY_VARIABLE, KEY_FILE_VARIABLE = "RERANK_API_KEY", "RERANK_API_KEY_FILE"
 #: The most bytes of a settings file.
 MOST_BYTES = 1 << 20
 #: Environment variable with the model folder to use where none is configured.
@@ -85,7 +88,7 @@ def _field_source(factor: str, value: Any) -> FieldSource:
 
 
 #: Settings of the client's one model: they cannot differ by index.
-_OF_THE_CLIENT = ("model", "threads", "max_concurrent", "indices")
+_OF_THE_CLIENT = ("model", "scorer", "threads", "max_concurrent", "indices")
 
 
 def _of_index(pattern: Any, common: Mapping[str, Any], given: Any) -> Rerank:
@@ -101,6 +104,30 @@ def _of_index(pattern: Any, common: Mapping[str, Any], given: Any) -> Rerank:
         return Rerank.of({**{name: each for name, each in common.items() if name != "indices"}, **given})
     except ConfigError as error:
         raise ConfigError(f"indices.{pattern}: {error}") from error
+
+
+def _check_scorer(url: Any, *, has_vectors: bool) -> None:
+    parts = urlsplit(url) if isinstance(url, str) else None
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ConfigError(f"scorer must be the http(s):// address of a rerank API, got {url!r}")
+    if parts.username or parts.password:
+        raise ConfigError(f"scorer must be an address without a password; keys stand in {KEY_VARIABLE}")
+    if has_vectors:
+        raise ConfigError("vectors need a model of this process, and scorer names a server; leave one out")
+
+
+def api_key(environ: Mapping[str, str] = os.environ) -> str:
+    """The remote scorer's key, from ``RERANK_API_KEY`` or the file of ``RERANK_API_KEY_FILE``; empty is none.
+
+    :raises ConfigError: the file cannot be read.
+    """
+    file = environ.get(KEY_FILE_VARIABLE)
+    if environ.get(KEY_VARIABLE) or not file:
+        return environ.get(KEY_VARIABLE, "").strip()
+    try:
+        return Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{KEY_FILE_VARIABLE}: {file} cannot be read") from error
 
 
 def _from_file(path: Path) -> Any:
@@ -158,6 +185,8 @@ class Rerank:
     now: datetime | None = None
     #: A model folder; ``None`` takes ``RERANK_MODEL``, else the shipped one.
     model: Path | None = None
+    #: ``http(s)://host:port`` of a rerank API (``rerank serve``) that scores in place of a model of this process.
+    scorer: str | None = None
     #: Folder of the vector index; ``None`` encodes the window's texts instead.
     vectors: Path | None = None
     #: A k-NN field of the engine with vectors of the same model, in place of a folder.
@@ -198,6 +227,8 @@ class Rerank:
             raise ConfigError(f"share must be from 0 to 1, got {self.share!r}")
         if self.threads is not None and (type(self.threads) is not int or self.threads < 1):
             raise ConfigError(f"threads must be a whole number of at least 1, got {self.threads!r}")
+        if self.scorer is not None:
+            _check_scorer(self.scorer, has_vectors=self.vectors is not None)
         if not isinstance(self.weights, (Weights, type(None))):
             raise ConfigError(f"weights must be Weights, a mapping or factor=number,..., got {self.weights!r}")
         if not isinstance(self.text_fields, tuple) or not all(isinstance(each, str) for each in self.text_fields):

@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {
     "evaluate": "rerank_plugin.cli.evaluate",
     "model": "rerank_plugin.cli.model",
     "search": "rerank_plugin.cli.search",
+    "serve": "rerank_plugin.cli.serve",
 }
 
 

@@ -51,9 +51,9 @@ class Order:
 
 
 def _load(settings: Rerank) -> Ranker:
-    from rerank_plugin.ranking.load import load_ranker
+    from rerank_plugin.ranking.load import open_ranker
 
-    return load_ranker(settings)
+    return open_ranker(settings)
 
 
 def _wall_clock() -> datetime:

@@ -7,9 +7,24 @@ from typing import TYPE_CHECKING
 from rerank_plugin.domain.factors import Weights
 from rerank_plugin.ranking.ranker import ModelRanker
 from rerank_plugin.ranking.relevance import RelevanceHead
+from rerank_plugin.ranking.types import Ranker
 
 if TYPE_CHECKING:
     from rerank_plugin.config import Rerank
+
+
+def open_ranker(settings: Rerank) -> Ranker:
+    """The ranker of the settings: over a server where they name one, else over a model folder.
+
+    :raises ConfigError: the file with the server's key cannot be read.
+    :raises ModelFolderError: the folder cannot be used.
+    """
+    if settings.scorer is None:
+        return load_ranker(settings)
+    from rerank_plugin.config import api_key
+    from rerank_plugin.ranking.remote import RemoteRanker
+
+    return RemoteRanker(settings.scorer, key=api_key())
 
 
 def load_ranker(settings: Rerank) -> ModelRanker:

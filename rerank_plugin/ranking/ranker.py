@@ -9,19 +9,17 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rerank_plugin.domain.candidate import Candidate, Ranked, Ranking
+from rerank_plugin.domain.candidate import Candidate, Ranking
 from rerank_plugin.domain.factors import Weights
 from rerank_plugin.errors import RerankError
 from rerank_plugin.models.types import PairScorer, TextEncoder, encoded_query
-from rerank_plugin.ranking.blend import blend
-from rerank_plugin.ranking.gate import OPEN_GATES, query_gates
 from rerank_plugin.ranking.language import Language
 from rerank_plugin.ranking.passages import each_best, passages_of
-from rerank_plugin.ranking.places import with_kept_places
 from rerank_plugin.ranking.relevance import FirstStage
+from rerank_plugin.ranking.scored import Scored, ranking_of
 from rerank_plugin.ranking.vector_cache import Remembered, VectorCache
 
 if TYPE_CHECKING:
@@ -41,24 +39,6 @@ QUERY_VECTORS = 1_000
 
 #: How many passages of a text are read, and the text.
 _Text = tuple[int, str]
-
-
-@dataclass(slots=True)
-class _Scored:
-    """What the model has said so far of one request's candidates; ``None`` where it was not reached in time."""
-
-    z: list[float | None]
-    #: The query's highest first-stage score.
-    top_score: float
-    #: Places of candidates of which the model could not read everything.
-    truncated: set[int] = field(default_factory=set)
-    #: Places of candidates whose language the model does not know.
-    unknown: set[int] = field(default_factory=set)
-    #: Places of candidates of which nothing could be read.
-    unread: set[int] = field(default_factory=set)
-    #: Why the query is not to be ranked; empty when it is.
-    refusal: str = ""
-    model_seconds: float = 0.0
 
 
 class ModelRanker:
@@ -124,15 +104,25 @@ class ModelRanker:
         return self._language.refusal(query)
 
     def rank(self, requests: Sequence[RankRequest]) -> list[Ranking]:
-        """One ranking per request, in their order.
+        """One ranking per request, in their order; what a deadline cut off is ``unscored``.
 
-        Candidates are scored in waves, best first-stage rank first; what a deadline cuts off is returned as
-        ``unscored``, in the first stage's order.
+        :raises RerankError: the model gave a value that is no finite number.
+        """
+        dense = "" if self.encoder else f"no cosines: {self.model} is a cross-encoder and there are no vectors"
+        return [
+            ranking_of(request, scored, weights=self._weights, model=self.model, dense=dense)
+            for request, scored in zip(requests, self.score(requests), strict=True)
+        ]
+
+    def score(self, requests: Sequence[RankRequest]) -> list[Scored]:
+        """What the model says of each request's candidates.
+
+        They are scored in waves, best first-stage rank first, until a deadline cuts the rest off.
 
         :raises RerankError: the model gave a value that is no finite number.
         """
         scored = [
-            _Scored(
+            Scored(
                 z=[None] * len(request.candidates),
                 top_score=top_score(request.candidates),
                 refusal=self.refusal(request.query),
@@ -145,9 +135,9 @@ class ModelRanker:
         while start < longest:
             self._score_wave(requests, scored, range(start, start + wave))
             start, wave = start + wave, min(2 * wave, WAVE)
-        return [self._ranking(request, result) for request, result in zip(requests, scored, strict=True)]
+        return scored
 
-    def _score_wave(self, requests: Sequence[RankRequest], scored: Sequence[_Scored], places: range) -> None:
+    def _score_wave(self, requests: Sequence[RankRequest], scored: Sequence[Scored], places: range) -> None:
         """Scores the candidates at ``places`` of every request whose deadline has not passed."""
         began, start = self._clock(), places.start
         open_requests = [
@@ -178,7 +168,7 @@ class ModelRanker:
                 result.z[start + offset] = z
             result.model_seconds += self._clock() - began
 
-    def _readable(self, wave: Sequence[Candidate], start: int, result: _Scored) -> list[Candidate]:
+    def _readable(self, wave: Sequence[Candidate], start: int, result: Scored) -> list[Candidate]:
         """The wave, without what models would say of texts in a language that this one does not know."""
         known = [self._language.reads(each.text) for each in wave]
         result.unknown |= {place for place, reads in enumerate(known, start) if not reads}
@@ -218,7 +208,7 @@ class ModelRanker:
         return [fresh[text] if each is None else each for text, each in zip(texts, found, strict=True)]
 
     def _interactions(
-        self, request: RankRequest, wave: Sequence[Candidate], start: int, result: _Scored
+        self, request: RankRequest, wave: Sequence[Candidate], start: int, result: Scored
     ) -> list[float | None]:
         if self._scorer is None:
             return [None] * len(wave)
@@ -237,37 +227,6 @@ class ModelRanker:
             if truncated:
                 result.truncated.add(start + place)
         return logits
-
-    def _ranking(self, request: RankRequest, result: _Scored) -> Ranking:
-        weights = self._weights if request.weights is None else request.weights
-        gates = query_gates(request.query) if request.weights is None else OPEN_GATES
-        read: list[Ranked] = []
-        unread: dict[int, tuple[Candidate, float]] = {}
-        unscored: list[Candidate] = []
-        for place, (candidate, z) in enumerate(zip(request.candidates, result.z, strict=True)):
-            if z is None:
-                unscored.append(candidate)
-            elif place in result.unread:
-                unread[place] = candidate, z
-            else:
-                read.append(blend(z, candidate, weights, gates))
-        with_text = {place for place, each in enumerate(request.candidates) if each.text.strip()}
-        refusal = result.refusal
-        if with_text and with_text == result.unknown:
-            refusal = f"the language of all {len(with_text)} texts found is unknown to {self.model}"
-        return Ranking(
-            ranked=with_kept_places(read, unread, weights),
-            unscored=tuple(unscored),
-            weights=weights,
-            model=self.model,
-            truncated=len(result.truncated),
-            features_missing=sum(each.features.missing > 0 for each in request.candidates),
-            model_ms=1000.0 * result.model_seconds,
-            unknown=len(result.unknown),
-            unread=len(unread),
-            refusal=refusal,
-            dense="" if self.encoder else f"no cosines: {self.model} is a cross-encoder and there are no vectors",
-        )
 
 
 def top_score(candidates: Sequence[Candidate]) -> float:

@@ -1,0 +1,1 @@
+"""The model behind HTTP: what ``rerank serve`` runs."""
