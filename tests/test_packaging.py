@@ -84,6 +84,7 @@ def test_the_base_install_needs_no_torch() -> None:
         "opensearch-py",
         "rich",
         "tokenizers",
+        "urllib3",
     }
 
 
