@@ -302,6 +302,16 @@ class FakeRanker:
         )
 
 
+class EncodingRanker(FakeRanker):
+    """Also encodes queries: all point along the first axis."""
+
+    encoder = "fake@1"
+
+    def encode_query(self, query: str) -> Sequence[float]:
+        """(2,)"""
+        return [1.0, 0.0]
+
+
 class BrokenRanker(FakeRanker):
     """A ranker that fails in a way of the test's choice."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -12,8 +12,9 @@ from opensearchpy import OpenSearch
 
 from application import MAPPINGS, works
 from fakes_library import pipeline
-from fakes_search import FakeRanker
+from fakes_search import EncodingRanker, FakeRanker
 from rerank_plugin.client.opensearch import wrap
+from rerank_plugin.domain.candidate import Candidate
 from rerank_plugin.errors import RerankError
 
 pytestmark = pytest.mark.engine
@@ -25,16 +26,9 @@ FIELD = {"type": "knn_vector", "dimension": 2}
 METHOD = {"name": "hnsw", "engine": "lucene"}
 
 
-class EncodingRanker(FakeRanker):
-    """Ranks by the cosine; every query points along the first axis."""
-
-    encoder = "fake@1"
-
-    def __init__(self) -> None:
-        super().__init__(lambda each: -9.0 if each.cosine is None else each.cosine)
-
-    def encode_query(self, query: str) -> Sequence[float]:
-        return [1.0, 0.0]
+def by_cosine(candidate: Candidate) -> float:
+    """Log-odds by the cosine alone."""
+    return -9.0 if candidate.cosine is None else candidate.cosine
 
 
 def angle(place: int) -> float:
@@ -64,7 +58,7 @@ def index(knn_client: OpenSearch) -> Iterator[str]:
 
 def ours(client: OpenSearch, **settings: Any) -> OpenSearch:
     given = {"text_fields": ["title", "text"], "vector_field": "near", "window": 20, **settings}
-    return wrap(client, pipeline=pipeline(EncodingRanker(), **given))
+    return wrap(client, pipeline=pipeline(EncodingRanker(by_cosine), **given))
 
 
 def places(response: Any) -> list[int]:

@@ -1,6 +1,7 @@
 """Hostile tenants on a real engine: wherever the tenant condition stands, vectors bring in no one else's document.
 
-Every vector of the other tenant is nearer than any of ours, and the client may add all of them.
+Every vector of the other tenant is nearer than any of ours, and the client may add all of them: from a folder, or from
+the engine's own k-NN field.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from opensearchpy import OpenSearch, helpers
 
 from application import MAPPINGS, works
 from fakes_library import META, pipeline
-from fakes_search import FakeDense, FakeRanker
+from fakes_search import EncodingRanker, FakeDense
 from rerank_plugin.client.opensearch import wrap
 
 pytestmark = pytest.mark.engine
@@ -24,10 +25,13 @@ OURS: dict[str, Any] = {"term": {"tenant": "acme"}}
 THEIRS: dict[str, Any] = {"term": {"tenant": "globex"}}
 
 
-@pytest.fixture(scope="module")
-def shelf(opensearch_url: str) -> Iterator[tuple[OpenSearch, OpenSearch, str]]:
+@pytest.fixture(scope="module", params=["folder", "engine"])
+def shelf(request: pytest.FixtureRequest, opensearch_url: str) -> Iterator[tuple[OpenSearch, OpenSearch, str]]:
     """The plain client, ours that extends, and an index in which every other document is another tenant's."""
     name = f"tenants-{uuid4().hex[:8]}"
+    by_engine = request.param == "engine"
+    if by_engine:
+        request.getfixturevalue("knn_client")
     with OpenSearch(opensearch_url) as client:
         properties = {
             **MAPPINGS["properties"],
@@ -36,22 +40,31 @@ def shelf(opensearch_url: str) -> Iterator[tuple[OpenSearch, OpenSearch, str]]:
             "readers": {"type": "keyword"},
             "needed": {"type": "integer"},
         }
+        if by_engine:
+            method = {"name": "hnsw", "engine": "lucene", "space_type": "cosinesimil"}
+            properties["vector"] = {"type": "knn_vector", "dimension": 2, "method": method}
         aliases = {f"{name}-acme": {"filter": OURS}}
         mappings = {"properties": properties, "_meta": {"rerank": META}}
-        client.indices.create(index=name, body={"mappings": mappings, "aliases": aliases})
+        settings = {"index.knn": True} if by_engine else {}
+        client.indices.create(index=name, body={"mappings": mappings, "aliases": aliases, "settings": settings})
+        actions = []
         for doc_id, source in works():
-            mine = {
+            mine: dict[str, Any] = {
                 "access": [{"tenant": source["tenant"]}],
                 "owner": f"the {source['tenant']} company",
                 "readers": [source["tenant"], "staff"],
                 "needed": 2,
             }
-            client.index(index=name, id=doc_id, body={**source, **mine})
-        client.indices.refresh(index=name)
+            if by_engine:
+                mine["vector"] = [0.9 if source["tenant"] == "globex" else 0.8, 0.5]
+            actions.append({"_index": name, "_id": doc_id, "_source": {**source, **mine}})
+        helpers.bulk(client, actions, refresh=True)
         client.index(index=f"{name}-lists", id="acme", body={"tenants": ["acme"]}, refresh=True)
         near = {doc_id: 0.9 if source["tenant"] == "globex" else 0.8 for doc_id, source in works()}
-        settings = {"dense": "extend", "vectors": "unused", "dense_size": 500, "window": 20}
-        yield client, wrap(client, pipeline=pipeline(FakeRanker(), vector_index=FakeDense(near), **settings)), name
+        asked: dict[str, Any] = {"dense": "extend", "dense_size": 500, "window": 20}
+        asked |= {"vector_field": "vector"} if by_engine else {"vectors": "unused"}
+        vectors = None if by_engine else FakeDense(near)
+        yield client, wrap(client, pipeline=pipeline(EncodingRanker(), vector_index=vectors, **asked)), name
         client.indices.delete(index=f"{name},{name}-lists")
 
 

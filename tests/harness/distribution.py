@@ -11,6 +11,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.java import LEAST, java_home
@@ -18,9 +19,22 @@ from harness.java import LEAST, java_home
 VERSION = "3.5.0"
 SHA256 = "b676ad392c95a94d8d2bd8785b8b922c7811536daf6a9ec0c7277a34bd8a17a9"
 _GROUP = "org.opensearch.distribution.integ-test-zip"
-#: The newest security plugin that is published; ``secured`` says what is done about the versions.
-_PLUGIN_GROUP, _PLUGIN, _PLUGIN_VERSION = "org.opensearch.plugin", "opensearch-security", "3.4.0.0"
-_PLUGIN_SHA256 = "fc164c084979f7f793d295b6bca56bf8bee76dafb762adef9f14fa872e0a7596"
+_PLUGIN_GROUP = "org.opensearch.plugin"
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """A published plugin. One of the release before is said to be of this one: good for tests, supported by nobody."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+#: The newest security plugin that is published.
+SECURITY = Plugin("opensearch-security", "3.4.0.0", "fc164c084979f7f793d295b6bca56bf8bee76dafb762adef9f14fa872e0a7596")
+#: Without its native libraries: a field whose mapping does not name the engine lucene ends the node at its first write.
+KNN = Plugin("opensearch-knn", "3.5.0.0", "99fdf3ac9ef95974e276298b83a58532bf21ba13bd5fd96a4b59465b7e613309")
 
 
 class Unobtainable(Exception):
@@ -58,24 +72,32 @@ def distribution() -> Path:
     return home
 
 
-def secured() -> Path:
-    """The home of OpenSearch ``VERSION`` with the security plugin in it.
-
-    The plugin is of the release before, with the one line of its descriptor changed that says so: a pairing that
-    nobody supports, good for tests of TLS and users.
+def with_plugin(plugin: Plugin) -> Path:
+    """The home of OpenSearch ``VERSION`` with a plugin in it.
 
     :raises Unobtainable: Maven cannot fetch one of them, or what it fetched is another file.
     """
     plain, cache = distribution(), cache_dir()
-    home = cache / f"{plain.name}-secured"
+    home = cache / f"{plain.name}-{plugin.name.removeprefix('opensearch-')}-{plugin.version}"
     with _locked(cache):
         if not home.is_dir():
             with tempfile.TemporaryDirectory(dir=cache, prefix="fetch-") as scratch:
-                archive = _fetch(Path(scratch), _PLUGIN_GROUP, _PLUGIN, _PLUGIN_VERSION, _PLUGIN_SHA256)
+                archive = _fetch(Path(scratch), _PLUGIN_GROUP, plugin.name, plugin.version, plugin.sha256)
                 copied = shutil.copytree(plain, Path(scratch) / home.name, copy_function=os.link)
-                _plug(archive, copied)
+                _plug(archive, plugin.name, copied)
                 copied.rename(home)
     return home
+
+
+def with_vectors() -> Path:
+    """The home of OpenSearch ``VERSION``, with the k-NN plugin where that can be had.
+
+    :raises Unobtainable: not even the distribution can.
+    """
+    try:
+        return with_plugin(KNN)
+    except Unobtainable:
+        return distribution()
 
 
 def cache_dir() -> Path:
@@ -130,17 +152,19 @@ def _unpack(archive: Path, scratch: Path, home: Path) -> None:
     unpacked.rename(home)
 
 
-def _plug(archive: Path, home: Path) -> None:
+def _plug(archive: Path, name: str, home: Path) -> None:
     """The plugin's files where its installer would put them."""
-    plugin = home / "plugins" / _PLUGIN
+    plugin = home / "plugins" / name
     with zipfile.ZipFile(archive) as zipped:
         zipped.extractall(plugin)
     descriptor = plugin / "plugin-descriptor.properties"
     lines = descriptor.read_text(encoding="utf-8").splitlines()
     changed = [f"opensearch.version={VERSION}" if line.startswith("opensearch.version=") else line for line in lines]
     descriptor.write_text("\n".join(changed) + "\n", encoding="utf-8")
-    (plugin / "config").rename(home / "config" / _PLUGIN)
-    for path in (plugin, *plugin.rglob("*"), *(home / "config" / _PLUGIN).rglob("*"), home / "config" / _PLUGIN):
+    config = home / "config" / name
+    if (plugin / "config").is_dir():
+        (plugin / "config").rename(config)
+    for path in (plugin, *plugin.rglob("*"), *((config, *config.rglob("*")) if config.is_dir() else ())):
         path.chmod(0o755 if path.is_dir() or path.suffix == ".sh" else 0o644)
 
 

@@ -26,7 +26,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from harness.distribution import VERSION, Unobtainable, distribution, missing
+from harness.distribution import VERSION, Unobtainable, distribution, missing, with_vectors
 from harness.java import java_home
 
 #: Slowest start seen on 2 busy cores is 47 s.
@@ -113,7 +113,7 @@ def start(*, http_port: int = 0, heap: str = "512m", data: Path | None = None) -
     :raises Unobtainable: this machine cannot run OpenSearch, and why.
     :raises StartFailed: it did not come up; its folder with the log is kept.
     """
-    node = launch({"discovery.type": "single-node"}, http_port=http_port, heap=heap, data=data)
+    node = launch({"discovery.type": "single-node"}, http_port=http_port, heap=heap, data=data, home=with_vectors)
     return all_ready([node])[0]
 
 
@@ -123,7 +123,7 @@ def launch(
     http_port: int = 0,
     heap: str = "512m",
     data: Path | None = None,
-    home: Path | None = None,
+    home: Callable[[], Path] = distribution,
     configure: Callable[[Path], None] | None = None,
     scheme: str = "http",
     ask: Callable[[str], dict[str, object]] | None = None,
@@ -131,7 +131,7 @@ def launch(
     """A node on its way: :func:`all_ready` waits for it. Parameters as :func:`start`, and besides:
 
     :param settings: of ``opensearch.yml``, besides those that every node has.
-    :param home: an unpacked OpenSearch; by default the plain distribution.
+    :param home: brings an unpacked OpenSearch here; by default the plain distribution.
     :param configure: what is to be written into the node's own configuration folder, which it is given.
     :param ask: reads JSON from a URL of the node; by default over plain HTTP.
     """
@@ -140,19 +140,19 @@ def launch(
     if lacking is not None or java is None:
         raise Unobtainable(lacking or "no Java was found")
     port = free_port(http_port)
-    home = home or distribution()
+    unpacked = home()
     folder = Path(tempfile.mkdtemp(prefix="rerank-opensearch-"))
     account = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
     told = {"cluster.name": f"rerank-{port}", "http.port": port, "transport.port": 0, **_EVERY_NODE, **settings}
     told.update({"path.data": str(data or folder / "data"), "path.logs": str(folder / "logs")})
     if not told["transport.port"]:
         told["transport.port"] = free_port()
-    _prepare(folder, home, told, configure)
+    _prepare(folder, unpacked, told, configure)
     for path in (folder, *folder.rglob("*"), *((data, *data.rglob("*")) if data else ())) if account else ():
         os.chown(path, account.pw_uid, account.pw_gid)
     with (folder / "opensearch.log").open("wb") as log:
         process = subprocess.Popen(
-            [home / "bin" / "opensearch"],
+            [unpacked / "bin" / "opensearch"],
             cwd=folder,
             env=_environment(folder, java, heap),
             stdin=subprocess.DEVNULL,
@@ -276,7 +276,7 @@ def main() -> int:
             lacking = missing()
             if lacking is not None:
                 raise Unobtainable(lacking)
-            distribution()
+            with_vectors()
             return 0
         sys.stderr.write("starting OpenSearch; the first time fetches 194 MB ...\n")
         node = start(http_port=asked.port, data=asked.data and asked.data.resolve())

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.distribution import Unobtainable, secured
+from harness.distribution import SECURITY, Unobtainable, with_plugin
 from harness.java import java_home
 from harness.opensearch import Node, StartFailed, all_ready, launch
 
@@ -47,7 +47,7 @@ def secure_node() -> Iterator[Secure]:
     :raises Unobtainable: this machine cannot run it, and why.
     :raises StartFailed: it did not come up.
     """
-    home, java = secured(), java_home()
+    home, java = with_plugin(SECURITY), java_home()
     if java is None:
         raise Unobtainable("no Java was found")
     with tempfile.TemporaryDirectory(prefix="rerank-pki-") as scratch:
@@ -67,7 +67,9 @@ def secure_node() -> Iterator[Secure]:
         def ask(url: str) -> dict[str, object]:
             return _get_json(url, authority, password)
 
-        node = launch(_settings(store_password), home=home, configure=configure, scheme="https", ask=ask, heap="640m")
+        node = launch(
+            _settings(store_password), home=lambda: home, configure=configure, scheme="https", ask=ask, heap="640m"
+        )
         try:
             yield Secure(all_ready([node])[0], authority, pki / "stranger.pem", password)
         finally:
