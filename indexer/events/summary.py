@@ -69,7 +69,7 @@ def _summarise(con: Backend, file: Path, now: datetime) -> Summary:
     if not people:
         raise DataError(f"{file} holds no event up to {now:%Y-%m-%d}: {seen or 'it is empty'}")
     counts: dict[str, dict[str, float]] = {}
-    by_kind = kept.group_by("doc", "kind").agg(count=(kept.votes * kept.weight).sum()).to_pyarrow()
+    by_kind = kept.group_by("doc", "kind").agg(count=kept.votes.sum()).to_pyarrow()
     for doc, kind, count in zip(*(by_kind[name].to_pylist() for name in ("doc", "kind", "count")), strict=True):
         counts.setdefault(doc, {})[kind] = count
     account: dict[str, Any] = {"events": seen}
@@ -83,16 +83,15 @@ def _votes(log: Table, now: datetime) -> Table:
     """The log brought together, with what became of it under ``what``.
 
     What was done has one row per actor, document, kind, query and day, and counts once (that of nobody each time); what
-    was shown, the greater part of a log by far, has one per document, query, position and window. ``events`` are rows
-    of the log, ``votes`` what they count.
+    was shown, the greater part of a log by far, has one per document, query and position. ``events`` are rows of the
+    log, ``votes`` what they count, by their age.
     """
     import ibis
 
     moment = ibis.literal(now.replace(tzinfo=None), "timestamp")
     age = moment.delta(log.time, unit="day")
     shown = log.kind == SHOWN
-    # Of the windows, how many hold it; all for what has no date.
-    held = sum((age < days).cast("int64") for days in WINDOWS)
+    held = sum((age < days).cast("int64") for days in WINDOWS) / len(WINDOWS)
     keyed = log.mutate(
         what=ibis.cases(
             (log.doc.isnull() | log.kind.isnull() | (log["count"] < 0), "bad"),
@@ -100,16 +99,17 @@ def _votes(log: Table, now: datetime) -> Table:
             else_="kept",
         ),
         who=ibis.cases((shown, ibis.null("string")), else_=log.actor),
-        windows=ibis.cases((log.time.isnull(), len(WINDOWS)), else_=held),
+        weight=ibis.cases((log.time.isnull(), 1.0), else_=held),
         day=ibis.cases((shown, ibis.null("int64")), else_=age),
         place=ibis.cases((shown, log.position), else_=ibis.null("int64")),
     )
-    grouped = keyed.group_by("what", "who", "doc", "kind", "query", "windows", "day", "place").agg(
-        events=keyed.count(), counted=keyed["count"].sum(), position=keyed.position.min()
+    grouped = keyed.group_by("what", "who", "doc", "kind", "query", "day", "place").agg(
+        events=keyed.count(),
+        counted=(keyed["count"] * keyed.weight).sum(),
+        weight=keyed.weight.max(),
+        position=keyed.position.min(),
     )
-    return grouped.mutate(
-        votes=ibis.cases((grouped.who.isnull(), grouped.counted), else_=1.0), weight=grouped.windows / len(WINDOWS)
-    )
+    return grouped.mutate(votes=ibis.cases((grouped.who.isnull(), grouped.counted), else_=grouped.weight))
 
 
 def _without_robots(votes: Table) -> Table:
@@ -124,9 +124,8 @@ def _pairs(kept: Table) -> Table:
     """Impressions and clicks by query, document and position, where the log has all three."""
     kept = kept.mutate(query=kept.query.lower().strip())
     placed = kept.filter(kept.query.notnull() & kept.position.notnull() & kept.kind.isin([SHOWN, "clicks"]))
-    value = placed.votes * placed.weight
     grouped = placed.group_by("query", "doc", "position").agg(
-        impressions=value.sum(where=placed.kind == SHOWN), clicks=value.sum(where=placed.kind == "clicks")
+        impressions=placed.votes.sum(where=placed.kind == SHOWN), clicks=placed.votes.sum(where=placed.kind == "clicks")
     )
     return grouped.filter(grouped.impressions > 0)
 
