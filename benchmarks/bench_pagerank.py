@@ -2,10 +2,10 @@
 
     python benchmarks/bench_pagerank.py [--links 1000000 10000000] [--against 1000000] [--json]
 
-Each size runs in a process of its own, so that its peak memory is its own (at least the parent's, which made the links).
-Documents are a tenth of the links; targets follow a power law, as citations do (seed 20261). networkx and igraph get the
-same links as pairs of numbers, which spares them the reading of ids, and the same damping and tolerance; the largest
-difference of any score is told. Times are of the processor, so that a busy machine does not count.
+Each size runs in a process of its own, so that its peak memory is its own (at least that of its parent, which made the
+links). Documents are a tenth of the links; targets follow a power law, as citations do (seed 20261). networkx and
+igraph get the same links as pairs of numbers, which spares them the reading of ids, and the same damping and tolerance;
+the largest difference of any score is told. Times are of the processor, so that a busy machine does not count.
 """
 
 from __future__ import annotations
