@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -71,8 +72,8 @@ def test_the_rivals_stand_beside_reranking_and_meet_it(demo, tmp_path):
     assert row["ci95_bootstrap"][0] < row["delta"] < row["ci95_bootstrap"][1]
     assert set(result["checksums"]) == {"queries", "qrels", "model", "vectors"}
     assert all(0 < arm["diversity@10"] < 1 and 0 < arm["Judged@10"] <= 1 for arm in result["arms"].values())
-    again = evaluated(demo, tmp_path / "b", *vectors, *wanted)
-    for name in wanted[1::2]:
+    again = evaluated(demo, tmp_path / "b", *vectors, *arms("bm25", "sum", "rerank"))
+    for name in again["arms"]:
         assert (tmp_path / "b" / "runs" / f"{name}.run").read_text() == (
             tmp_path / "a" / "runs" / f"{name}.run"
         ).read_text()
@@ -262,29 +263,55 @@ def test_judgments_are_converted_and_judge_the_same(demo, tmp_path):
     assert (refused.exit_code, "--to xml is no form; it is one of beir" in refused.output) == (1, True)
 
 
-def test_an_engines_own_rank_eval_says_the_same(opensearch_url, tmp_path):
+@pytest.fixture(scope="module")
+def on_opensearch(opensearch_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """URL and index of the bundled corpus on a real OpenSearch."""
+    index = f"judge-{uuid4().hex[:8]}"
+    load = ["load", "--engine", opensearch_url, "--index", index, "--docs", str(DIRECTORY), "--now", NOW]
+    rejects = ["--rejects", str(tmp_path_factory.mktemp("rejects") / "r.jsonl")]
+    assert CliRunner().invoke(indexer, [*load, *rejects]).exit_code == 0
+    yield opensearch_url, index
+    opensearchpy.OpenSearch(opensearch_url).indices.delete(index=index)
+
+
+def test_an_engines_own_rank_eval_says_the_same(on_opensearch, tmp_path):
     """The body we write, run by a real OpenSearch, whose nDCG has the exponential gain.
 
     Of a query with fewer than ten hits it cuts the best order to as many, so a single good hit is perfect there: such
     queries are left out.
     """
-    client = opensearchpy.OpenSearch(opensearch_url)
-    index = f"rank-eval-{uuid4().hex[:8]}"
-    load = ["load", "--engine", opensearch_url, "--index", index, "--docs", str(DIRECTORY), "--now", NOW]
-    assert CliRunner().invoke(indexer, [*load, "--rejects", str(tmp_path / "r.jsonl")]).exit_code == 0
-    try:
-        options = ["--dataset", str(DIRECTORY), "--to", "rank_eval", "--index", index, "--out", str(tmp_path)]
-        assert rerank("convert", *options).exit_code == 0
-        body = json.loads((tmp_path / "rank_eval.json").read_text())
-        theirs = client.rank_eval(index=index, body=body)
-        judged = ["--dataset", str(DIRECTORY), "--arm", "bm25", "--gain", "exponential", "--out", str(tmp_path / "to")]
-        ours = rerank("evaluate", "--engine", opensearch_url, "--index", index, *judged, "--json")
-        assert ours.exit_code == 0, ours.output
-        values = read_per_query(tmp_path / "to" / "per_query.json")["nDCG@10"]["bm25"]
-        scores = {
-            query: found["metric_score"] for query, found in theirs["details"].items() if len(found["hits"]) == 10
-        }
-        assert len(scores) > 25
-        assert {query: values[query] for query in scores} == pytest.approx(scores, abs=1e-9)
-    finally:
-        client.indices.delete(index=index)
+    url, index = on_opensearch
+    options = ["--dataset", str(DIRECTORY), "--to", "rank_eval", "--index", index, "--out", str(tmp_path)]
+    assert rerank("convert", *options).exit_code == 0
+    body = json.loads((tmp_path / "rank_eval.json").read_text())
+    theirs = opensearchpy.OpenSearch(url).rank_eval(index=index, body=body)
+    judged = ["--dataset", str(DIRECTORY), "--arm", "bm25", "--gain", "exponential", "--out", str(tmp_path / "to")]
+    ours = rerank("evaluate", "--engine", url, "--index", index, *judged, "--json")
+    assert ours.exit_code == 0, ours.output
+    values = read_per_query(tmp_path / "to" / "per_query.json")["nDCG@10"]["bm25"]
+    scores = {query: found["metric_score"] for query, found in theirs["details"].items() if len(found["hits"]) == 10}
+    assert len(scores) > 25
+    assert {query: values[query] for query in scores} == pytest.approx(scores, abs=1e-9)
+
+
+def test_a_real_engine_finds_exactly_the_candidates_of_a_run(on_opensearch, demo, tmp_path):
+    url, index = on_opensearch
+    run = demo / "runs" / "dense.run"
+    asked = ["--dataset", str(DIRECTORY), "--first-stage-run", str(run), "--now", NOW, "--limit", "10"]
+    wanted = arms("bm25", "rerank", "rerank:as=three,window=3,dense=off")
+    finished = rerank("evaluate", "--engine", url, "--index", index, *asked, *wanted, "--out", str(tmp_path), "--json")
+    assert finished.exit_code == 0, finished.output
+    result = json.loads(finished.stdout)
+    assert result["versions"]["engine"].startswith("opensearch 3.")
+    assert result["arms"]["rerank"]["statuses"] == {"applied": 10}
+    before, after, three = (
+        read_trec(each) for each in (run, *(tmp_path / "runs" / f"{name}.run" for name in ("rerank", "three")))
+    )
+    for query in after.found:
+        assert set(after.ids(query)) == set(before.ids(query))
+        assert set(three.ids(query)[:3]) == set(before.ids(query)[:3])
+        assert three.ids(query)[3:] == before.ids(query)[3:]  # beyond the window: the run's own order, by its scores
+    refused = rerank(
+        "evaluate", "--engine", url, "--index", index, *asked[:2], "--arm", "hybrid", "--out", str(tmp_path)
+    )
+    assert (refused.exit_code, "has no vector field" in refused.output) == (1, True)
