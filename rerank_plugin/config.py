@@ -116,6 +116,14 @@ def _check_scorer(url: Any, *, has_vectors: bool) -> None:
         raise ConfigError("vectors need a model of this process, and scorer names a server; leave one out")
 
 
+def switched_off(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether ``RERANK_MODE=off`` or the file of ``RERANK_KILL_FILE`` switches every client off."""
+    if environ.get(MODE_VARIABLE, "").strip() == "off":
+        return True
+    kill_file = environ.get(KILL_FILE_VARIABLE, "")
+    return bool(kill_file) and os.path.exists(kill_file)
+
+
 def api_key(environ: Mapping[str, str] = os.environ) -> str:
     """The remote scorer's key, from ``RERANK_API_KEY`` or the file of ``RERANK_API_KEY_FILE``; empty is none.
 
@@ -334,8 +342,7 @@ class Rerank:
             if mode not in get_args(Mode):
                 raise ConfigError(f"{MODE_VARIABLE} must be one of {', '.join(get_args(Mode))}, got {mode!r}")
             changed = replace(changed, mode=cast(Mode, mode))
-        kill_file = environ.get(KILL_FILE_VARIABLE, "")
-        if kill_file and os.path.exists(kill_file):
+        if switched_off(environ):
             changed = replace(changed, mode="off")
         if changed.model is None and environ.get(MODEL_VARIABLE):
             changed = replace(changed, model=Path(environ[MODEL_VARIABLE]))

@@ -13,7 +13,7 @@ from rerank_plugin.client.options import KEY, Options, read_options
 from rerank_plugin.client.query_text import NoQueryText, Path, QueryText, read_query_text
 from rerank_plugin.client.source import PARAMS as SOURCE_PARAMS
 from rerank_plugin.client.source import asked_source, param_text
-from rerank_plugin.config import Rerank
+from rerank_plugin.config import Rerank, switched_off
 from rerank_plugin.domain.source_filter import SourceFilter
 from rerank_plugin.errors import ConfigError, DataError
 
@@ -103,14 +103,13 @@ def make_plan(search: Search, settings: Rerank) -> Plan | Skip | Off:
     :raises ConfigError: its ``rerank`` object cannot be followed.
     """
     own_body, body, given = split_body(search.body)
-    settings = settings.for_index(unquote(search.index))
+    if switched_off():  # this stands above the request's own wish
+        return Off(own_body)
+    settings = settings.for_index(unquote(search.index)) if settings.indices else settings
     try:
-        killed = Rerank().with_environment().mode == "off"  # this switch stands above the request's own wish
         settings = settings.with_environment()
     except ConfigError as error:  # the environment's mistake is not the caller's
         return Skip(own_body, str(error), settings.window)
-    if killed:
-        return Off(own_body)
     options = read_options(given, settings)
     allowed = options.settings
     if allowed.mode == "off":

@@ -41,6 +41,8 @@ NO_FEATURES = Features()
 
 def unit_or_none(value: Any) -> float | None:
     """A stored feature as a float in [0, 1]; ``None`` for anything absent, not a number, NaN or infinite. Clips."""
+    if value is None or (type(value) is float and 0.0 <= value <= 1.0):
+        return value  # nearly all there are, a hundred documents a search: the rest need a closer look
     if not is_finite_number(value):
         return None
     return min(max(float(value), 0.0), 1.0)
@@ -105,7 +107,7 @@ def stored_features(enriched: Mapping[str, Any], *, now: datetime, half_life_day
     age_days: float | None = None
     if "published_at" in enriched:
         own = enriched.get("half_life_days")
-        if is_finite_number(own) and own > 0:
+        if own is not None and is_finite_number(own) and own > 0:
             half_life_days = float(own)
         try:
             published_at = parse_date(enriched["published_at"])
