@@ -14,7 +14,7 @@ from opensearchpy.exceptions import TransportError
 
 from rerank_plugin.client.meta import Metas
 from rerank_plugin.client.plan import Plan
-from rerank_plugin.client.rewrite import Key, key_of, of_keys, waived_query
+from rerank_plugin.client.rewrite import Key, key_of, of_keys, waived_query, without_inner_hits
 from rerank_plugin.client.similarity import Similarity, cannot_extend, waived_clauses
 from rerank_plugin.client.steps import Fetch, Local
 from rerank_plugin.errors import RerankError
@@ -66,7 +66,7 @@ def engine_similarity(
 
 def _nearest_body(plan: Plan, metas: Metas, vector: Sequence[float], keys: Sequence[Key]) -> dict[str, Any]:
     """The nearest documents outside the window among those that every condition of the caller's lets through."""
-    conditions: list[Any] = [waived_query(plan.query, waived_clauses(plan, metas))]
+    conditions: list[Any] = [without_inner_hits(waived_query(plan.query, waived_clauses(plan, metas)))]
     if plan.body.get("post_filter"):
         conditions.append(plan.body["post_filter"])
     fence: dict[str, Any] = {"filter": conditions}

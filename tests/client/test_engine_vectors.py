@@ -20,6 +20,9 @@ from rerank_plugin.errors import RerankError
 pytestmark = pytest.mark.engine
 WORDS = "query language"
 MATCH: dict[str, Any] = {"multi_match": {"query": WORDS, "fields": ["title", "text"]}}
+AUTHORS: dict[str, Any] = {
+    "nested": {"path": "authors", "query": {"exists": {"field": "authors.name"}}, "inner_hits": {}}
+}
 OURS: dict[str, Any] = {"term": {"tenant": "acme"}}
 #: The engine must be named: the default one is a native library that may be absent, and then the node dies.
 FIELD = {"type": "knn_vector", "dimension": 2}
@@ -89,10 +92,11 @@ def test_added_documents_are_the_nearest_that_every_condition_lets_through(knn_c
         {"query": {"bool": {"must": [MATCH], "must_not": [{"term": {"tenant": "globex"}}]}}},
         {"query": MATCH, "post_filter": OURS},
         {"query": {"function_score": {"query": {"bool": {"must": [MATCH], "filter": [OURS]}}, "weight": 2}}},
+        {"query": {"bool": {"must": [MATCH], "should": [AUTHORS], "filter": [OURS]}}, "rerank": {"query_text": WORDS}},
         {"query": {"bool": {"must": [{"dis_max": {"queries": [MATCH]}}], "filter": [OURS]}}},
     ]
     for body in fences:
-        plain = knn_client.search(index=index, body={**body, "size": 20})
+        plain = knn_client.search(index=index, body={"size": 20, **{k: v for k, v in body.items() if k != "rerank"}})
         got = client.search(index=index, body={**body, "size": 60, "highlight": {"fields": {"text": {}}}})
         assert got["rerank"]["status"] == "applied", got["rerank"]
         assert {hit["_source"]["tenant"] for hit in got["hits"]["hits"]} == {"acme"}
