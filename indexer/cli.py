@@ -13,13 +13,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from indexer.options import ENGINE, FILE, FOLDER, clock_of, half_life_of, print_report, progress_of, signals_of
+from indexer.options import (
+    ENGINE,
+    FILE,
+    FOLDER,
+    clock_of,
+    encoder_of,
+    half_life_of,
+    print_report,
+    progress_of,
+    signals_of,
+)
 from indexer.refresh.command import refresh_command
 from indexer.reindex.command import reindex_command
 from rerank_plugin.errors import RerankError, os_error_line
 
 if TYPE_CHECKING:
-    from indexer.vectors import Encoder
+    pass
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -73,7 +83,7 @@ def load_command(**options: Any) -> None:
         signals=signals_of(options["signals"]),
         run_id=uuid.uuid4().hex,
     )
-    encoder = None if job.vectors is None else _encoder(options["model"])
+    encoder = None if job.vectors is None else encoder_of(options["model"])
     with _closed(connect(options["engine"])) as client:
         report = load(job, client, encoder, progress_of())
     print_report(report, as_json=options["as_json"])
@@ -104,16 +114,6 @@ def _closed(client: Any) -> Iterator[Any]:
         raise
     with engine_errors("closing the engine"):
         client.close()
-
-
-def _encoder(folder: Path | None) -> Encoder:
-    """The model of ``--model``, else of ``RERANK_MODEL``, else (and beside a cross-encoder) the shipped one."""
-    from rerank_plugin.config import Rerank
-    from rerank_plugin.models.folder import ModelFolder, default_model_folder
-    from rerank_plugin.models.load import open_encoder
-
-    chosen = Rerank(model=folder).with_environment().model
-    return open_encoder(ModelFolder.open(chosen or default_model_folder()))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from indexer.progress import Progress
     from indexer.report import LoadReport
     from indexer.signal_config import SignalConfig
+    from indexer.vectors import Encoder
 
 FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -51,6 +52,16 @@ def signals_of(file: Path | None) -> SignalConfig:
     from indexer.signal_config import SignalConfig
 
     return SignalConfig() if file is None else SignalConfig.read(file)
+
+
+def encoder_of(folder: Path | None) -> Encoder:
+    """The model of ``--model``, else of ``RERANK_MODEL``, else (and beside a cross-encoder) the shipped one."""
+    from rerank_plugin.config import Rerank
+    from rerank_plugin.models.folder import ModelFolder, default_model_folder
+    from rerank_plugin.models.load import open_encoder
+
+    chosen = Rerank(model=folder).with_environment().model
+    return open_encoder(ModelFolder.open(chosen or default_model_folder()))
 
 
 def progress_of() -> Progress:

@@ -15,7 +15,7 @@ from indexer.reindex import target
 from indexer.reindex.bulk import BulkWriter, Operation, action
 from indexer.reindex.copying import Throttle
 from indexer.reindex.enricher import FieldReader, add_links_file, events_by_id
-from indexer.reindex.pages import BEFORE_ALL, PageSize, Sweep, checkpoints, refresh
+from indexer.reindex.pages import BEFORE_ALL, PageSize, Sweep, refresh, safe_positions
 from indexer.reindex.ranks import Ranks
 from indexer.reindex.survey import collect_links, link_keys, only, survey
 from indexer.reindex.wire import Wire, load_msgspec
@@ -139,7 +139,7 @@ class _Work:
 
     def upto(self) -> dict[int, int]:
         """The last safe position of every shard."""
-        return {shard: safe for shard, (safe, _) in checkpoints(self.wire, self.index.name).items()}
+        return safe_positions(self.wire, self.index.name)
 
     def scaling(self, signals: dict[str, Any], events: dict[str, dict[str, float]]) -> tuple[Knots, Ranks]:
         """The knots to measure against, and PageRank where it is needed."""

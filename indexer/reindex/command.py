@@ -10,13 +10,27 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from indexer.options import ENGINE, FILE, clock_of, half_life_of, print_report, progress_of, signals_of
+from indexer.options import (
+    ENGINE,
+    FILE,
+    FOLDER,
+    clock_of,
+    encoder_of,
+    half_life_of,
+    print_report,
+    progress_of,
+    signals_of,
+)
 
 if TYPE_CHECKING:
     from indexer.reindex.job import ReindexJob, Run
     from indexer.report import LoadReport
 
 _NEW_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+#: What ``--vectors`` takes in place of a folder.
+ENGINE_VECTORS = "engine"
 
 
 @click.command("reindex")
@@ -31,6 +45,8 @@ _NEW_FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--state", type=_NEW_FILE, help="Where the run notes how far it is.  [default: DEST.reindex.json]")
 @click.option("--links", type=FILE, help="Links between documents, as for load.")
 @click.option("--events", type=FILE, help="Counts per document, as for load.")
+@click.option("--vectors", metavar="DIR|engine", help="Folder for the vector index, or a k-NN field of the engine.")
+@click.option("--model", type=FOLDER, help="Model folder that makes the vectors.  [default: the shipped one]")
 @click.option("--signals", type=FILE, help="TOML or JSON naming the fields of dates, links, trust and counts.")
 @click.option("--text-fields", help="Fields the model reads, by commas.  [default: title,text, else every text field]")
 @click.option("--now", metavar="ISO", help="The clock of freshness.  [default: the time of the run]")
@@ -59,7 +75,8 @@ def reindex_command(**options: Any) -> None:
             return
         from indexer.reindex.job import reindex
 
-        run = reindex(job, wire, progress_of())
+        encoder = encoder_of(options["model"]) if options["vectors"] else None
+        run = reindex(job, wire, progress_of(), encoder)
         print_report(_report(run, time.perf_counter() - started), as_json=options["as_json"])
     finally:
         wire.close()
@@ -79,6 +96,8 @@ def _job(options: dict[str, Any]) -> ReindexJob:
         replace_index=options["replace_index"],
         resume=options["resume"],
         state=options["state"] or Path(f"{stem}.reindex.json"),
+        vectors=Path(options["vectors"]) if options["vectors"] not in (None, ENGINE_VECTORS) else None,
+        engine_vectors=options["vectors"] == ENGINE_VECTORS,
         links=options["links"],
         events=options["events"],
         now=clock_of(options["now"]),

@@ -42,7 +42,7 @@ def copy_slices(
     sweep: Sweep,
     writer: BulkWriter,
     state: RunState,
-    operation: Callable[[Any], Operation],
+    operations: Callable[[list[Any]], list[Operation]],
     executor: Executor,
     workers: int,
     throttle: Throttle,
@@ -54,7 +54,7 @@ def copy_slices(
 
     :param upto: shard -> the last position to copy.
     :param executor: its threads send the requests; slices wait for them and need threads of their own, ``workers``.
-    :param operation: what to write for a document that was read.
+    :param operations: what to write for the documents of a page.
     :param advance: told how many positions of the shards' histories more are done.
     :raises EngineError: the engine refused, or stayed away for minutes.
     """
@@ -66,7 +66,7 @@ def copy_slices(
             if stop.is_set():
                 return
             throttle.wait(len(page.hits))
-            outcome = _write([operation(hit) for hit in page.hits], writer, executor)
+            outcome = _write(operations(page.hits), writer, executor)
             state.advance(shard, page.upto, read=len(page.hits), written=outcome.done, rejected=outcome.refused)
             advance(page.upto - done)
             done = page.upto

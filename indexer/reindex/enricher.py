@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 from indexer.knots import Evidence, Knots, rerank_object
 from indexer.reindex.bulk import Operation, copy_of, spliced
 from indexer.reindex.ranks import LinkTable
+from indexer.reindex.vectors import VECTOR_FIELD, FieldVectors
 from indexer.reindex.wire import load_msgspec
 from indexer.rejects import Rejects
 from indexer.side_files import event_counts, read_links
@@ -57,18 +58,35 @@ class Enricher:
     #: Id -> PageRank times documents.
     rank: Callable[[str], float | None]
     events: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    #: Id -> novelty.
+    novelty: Callable[[str], float | None] = field(default=lambda _: None)
+    #: Makes the field of the engine's own vectors, where it is asked for.
+    vectors: FieldVectors | None = None
 
-    def __call__(self, hit: Any) -> Operation:
-        """What to write for a document that was read.
+    def page(self, hits: Sequence[Any]) -> list[Operation]:
+        """What to write for the documents of a page.
+
+        :raises EngineError: one came without its source.
+        """
+        if self.vectors is None:
+            return [self(hit, hit.source) for hit in hits]
+        fields = self.vectors([hit.source for hit in hits])
+        return [self(hit, spliced(hit.source, vector, VECTOR_FIELD)) for hit, vector in zip(hits, fields, strict=True)]
+
+    def __call__(self, hit: Any, source: Any) -> Operation:
+        """What to write for one document.
+
+        :param source: the document, maybe with a vector in it.
 
         :raises EngineError: the document came without its source.
         """
         evidence = Evidence.of(self.config, self.read(hit.source), self.events.get(hit.id))
         if evidence.bad_date is not None:
             self.rejects.add("bad_date", source=self.index, line=None, reason=evidence.bad_date, record=hit.id)
-        enriched = rerank_object(evidence, self.knots, self.config, rank=self.rank(hit.id))
+        rank, novelty = self.rank(hit.id), self.novelty(hit.id)
+        enriched = rerank_object(evidence, self.knots, self.config, rank=rank, novelty=novelty)
         try:
-            document = spliced(hit.source, load_msgspec().json.encode(enriched))
+            document = spliced(source, load_msgspec().json.encode(enriched))
         except ValueError as error:
             raise EngineError(
                 f"{self.index} does not keep the source of its documents (seen at _id {hit.id!r}); it cannot be copied"

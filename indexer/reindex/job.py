@@ -18,13 +18,14 @@ from indexer.reindex.bulk import BulkWriter, Operation, action
 from indexer.reindex.copying import AT_ONCE, Throttle, copy_slices
 from indexer.reindex.difference import Difference
 from indexer.reindex.enricher import Enricher
-from indexer.reindex.pages import BEFORE_ALL, PageSize, Sweep, checkpoints, refresh
+from indexer.reindex.pages import BEFORE_ALL, PageSize, Sweep, checkpoints, refresh, safe_positions
 from indexer.reindex.preparation import open_run
 from indexer.reindex.state import RunState
 from indexer.reindex.verify import compare_contents
 from indexer.reindex.wire import Wire
 from indexer.rejects import Rejects
 from indexer.signal_config import SignalConfig
+from indexer.vectors import Encoder
 from rerank_plugin.errors import ConfigError, EngineError
 
 #: Changes that may wait for the short write block.
@@ -49,6 +50,10 @@ class ReindexJob:
     resume: bool = False
     #: Where the run remembers how far it is.
     state: Path
+    #: Folder for the vector index, which makes novelty; ``None`` makes none.
+    vectors: Path | None = None
+    #: Vectors in a k-NN field of the engine instead.
+    engine_vectors: bool = False
     links: Path | None = None
     events: Path | None = None
     #: The clock of freshness, with a time zone.
@@ -125,7 +130,7 @@ class Run:
                 sweep=self.sweep,
                 writer=self.writer,
                 state=self.state,
-                operation=self.enrich,
+                operations=self.enrich.page,
                 executor=self.executor,
                 workers=self.job.workers,
                 throttle=Throttle(self.job.throttle),
@@ -136,7 +141,7 @@ class Run:
     def catch_up(self) -> None:
         """Copies until what the application wrote meanwhile is little, or as often as makes sense."""
         for number in range(MOST_ROUNDS):
-            upto = {shard: safe for shard, (safe, _) in checkpoints(self.wire, self.source.name).items()}
+            upto = safe_positions(self.wire, self.source.name)
             behind = sum(max(0, last - self.state.cursors.get(shard, BEFORE_ALL)) for shard, last in upto.items())
             if number and behind <= FEW:
                 return
@@ -239,9 +244,10 @@ def _source(job: ReindexJob, wire: Wire) -> target.Described:
     return found
 
 
-def reindex(job: ReindexJob, wire: Wire, progress: Progress) -> Run:
+def reindex(job: ReindexJob, wire: Wire, progress: Progress, encoder: Encoder | None = None) -> Run:
     """The run, once the copy is whole and the alias stands for it.
 
+    :param encoder: makes the vectors, where the job asks for some.
     :raises ConfigError: the settings do not fit what is there.
     :raises DataError: a file cannot be read or written.
     :raises EngineError: the engine refused or stayed away; what is there can be taken up with ``resume``.
@@ -254,7 +260,7 @@ def reindex(job: ReindexJob, wire: Wire, progress: Progress) -> Run:
         Rejects(job.rejects, append=job.resume) as rejects,
         ThreadPoolExecutor(job.workers * (AT_ONCE + 1), "request") as executor,
     ):
-        state, enrich, meta = open_run(job, wire, source, rejects, progress)
+        state, enrich, meta = open_run(job, wire, source, rejects, progress, encoder)
         run = Run(job, wire, source, state, rejects, enrich, executor, progress, Account())
         if switch is not None and not switch.actions:
             state.remove()  # cut off after the alias had moved: the destination is the application's now

@@ -156,6 +156,14 @@ def checkpoints(wire: Wire, index: str) -> dict[int, tuple[int, int]]:
     return dict(sorted(found.items()))
 
 
+def safe_positions(wire: Wire, index: str) -> dict[int, int]:
+    """The position of each shard up to which it can be read.
+
+    :raises EngineError: as :func:`checkpoints`.
+    """
+    return {shard: safe for shard, (safe, _) in checkpoints(wire, index).items()}
+
+
 def refresh(wire: Wire, index: str) -> None:
     """Makes everything written so far visible.
 

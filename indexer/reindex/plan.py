@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from indexer.reindex import target
 from indexer.reindex.alias import plan_switch
 from indexer.reindex.enricher import FieldReader
-from indexer.reindex.pages import Sweep, checkpoints, refresh
+from indexer.reindex.pages import Sweep, refresh, safe_positions
 from indexer.reindex.preparation import text_fields
 from indexer.reindex.survey import survey
 from indexer.reindex.wire import Wire
@@ -30,7 +30,7 @@ def plan(job: ReindexJob, wire: Wire) -> dict[str, Any]:
         switch = plan_switch(wire, job.alias, source, job.dest, replace_index=job.replace_index)
     read = FieldReader(job.signals)
     refresh(wire, source.name)
-    upto = {shard: safe for shard, (safe, _) in checkpoints(wire, source.name).items()}
+    upto = safe_positions(wire, source.name)
     seen = survey(Sweep(wire=wire, index=source.name), upto, job.signals, read, lambda _: None)
     knots = seen.knots(job.signals, now=job.now, half_life_days=job.half_life_days, ranks=None)
     return {

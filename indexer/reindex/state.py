@@ -57,9 +57,20 @@ class RunState:
         with self._lock:
             self._write()
 
+    @property
+    def ranks_file(self) -> Path:
+        """Where PageRank of the documents is kept."""
+        return self.file.with_suffix(".ranks.npz")
+
+    @property
+    def novelty_file(self) -> Path:
+        """Where novelty of the documents is kept."""
+        return self.file.with_suffix(".novelty.npz")
+
     def remove(self) -> None:
-        """Takes the file away: the run is over."""
-        self.file.unlink(missing_ok=True)
+        """Takes the files away: the run is over."""
+        for file in (self.file, self.ranks_file, self.novelty_file):
+            file.unlink(missing_ok=True)
 
     def _write(self) -> None:
         stored = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("file", "_lock")}

@@ -38,6 +38,8 @@ REPLICAS = ("index.number_of_replicas", "index.auto_expand_replicas")
 WRITE_BLOCK = "index.blocks.write"
 #: How long copies may take to be ready before the alias moves.
 READY_S = 600
+#: How long the copies of an empty index may take; a cluster that has no room for all of them goes on without.
+COPIES_S = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +129,16 @@ def create(
         settings["index.knn"] = "true"
     body = {"settings": settings, "mappings": mappings}
     wire.ask(f"creating the index {dest}", lambda client: client.indices.create(index=dest, body=body))
+    if keep_replicas:  # a copy that is not there yet saves nothing
+        wire.ask(
+            f"waiting for the copies of {dest}",
+            lambda client: client.cluster.health(
+                index=dest,
+                wait_for_status="green",
+                timeout=f"{COPIES_S}s",
+                request_timeout=COPIES_S + 10,
+            ),
+        )
     return describe(wire, dest).uuid, aside
 
 

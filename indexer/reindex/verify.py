@@ -9,6 +9,7 @@ from typing import Any
 
 from indexer.knots import Knots
 from indexer.reindex.pages import BEFORE_ALL, Sweep
+from indexer.reindex.vectors import VECTOR_FIELD
 from indexer.reindex.wire import Wire
 from rerank_plugin.domain.factors import PRIORS
 from rerank_plugin.errors import EngineError
@@ -48,8 +49,9 @@ def _compare(wire: Wire, dest: str, hits: list[Any]) -> int:
         if not copy.get("found") or copy["_version"] != hit.seq_no + 1:
             continue
         wanted, have = json.loads(bytes(hit.source)), copy["_source"]
-        wanted.pop("rerank", None)
-        have.pop("rerank", None)
+        for ours in ("rerank", VECTOR_FIELD):
+            wanted.pop(ours, None)
+            have.pop(ours, None)
         if wanted != have:
             raise EngineError(f"{dest}: the copy of _id {hit.id!r} differs from its source; the alias was not switched")
         compared += 1
