@@ -13,6 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,21 @@ def load_faiss() -> Any:
         import faiss
     except ImportError as error:
         raise MissingExtraError("searching vectors", "dense") from error
+    _prepare_forks()
     return faiss
+
+
+@cache
+def _prepare_forks() -> None:
+    """Keeps searches of forked children from hanging.
+
+    The thread that forks takes OpenMP's pool along, whose threads are gone in the child: its next parallel search would
+    wait for them for ever. With one thread it needs no pool; threads that the child starts make pools of their own.
+    """
+    import faiss
+
+    if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+        os.register_at_fork(after_in_child=lambda: faiss.omp_set_num_threads(1))
 
 
 def write_folder(folder: Path, index: Any, doc_ids: Sequence[str], *, name: str, model: str) -> VectorsMeta:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -251,3 +253,31 @@ def test_without_faiss_the_extra_is_named(monkeypatch, tmp_path):
 
 def test_meta_is_the_domain_s_own(folder):
     assert isinstance(VectorIndex.open(folder).meta, VectorsMeta)
+
+
+FORKING = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from rerank_plugin.retrieval.dense import VectorIndex
+vectors = np.random.default_rng(0).standard_normal((20_000, 64)).astype(np.float32)
+folder = Path(sys.argv[1]) / "vectors"
+VectorIndex.write(folder, [str(number) for number in range(len(vectors))], vectors, name="vectors", model="tiny@1")
+index = VectorIndex.open(folder)
+before = index.search(vectors[7], 10)
+index._index.search(vectors[:64], 10)  # in parallel: the pool of threads exists now
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    found = [each.search(vectors[7], 10) for each in (index, VectorIndex.open(folder))]
+    os._exit(0 if all([i for i, _ in each] == [i for i, _ in before] for each in found) else 3)
+status = os.waitpid(child, 0)[1]
+assert status == 0, f"the child ended with {status}"
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_worker_searches(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", FORKING, str(tmp_path)]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert told.returncode == 0, told.stderr
