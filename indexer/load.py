@@ -148,6 +148,7 @@ def _vectors(
     name = job.vectors.resolve().name
     meta = VectorIndex.write(job.vectors, catalogue.doc_ids, vectors, name=name, model=encoder.name)
     account = {"folder": str(job.vectors), "model": meta.model, "dimensions": meta.dimensions, "truncated": truncated}
+    account |= {"kind": meta.kind, "recall@100": meta.recall}
     return vectors, meta, account
 
 

@@ -77,7 +77,11 @@ class LoadReport:
             table.add_row(factor, covered, mean, spread, account.get("absent") or _how(factor, account))
         console.print(table)
         if self.vectors is not None:
-            line = "vectors: {folder}, {dimensions} dimensions, {model}; {truncated:,} texts cut".format(**self.vectors)
+            found = f"{self.vectors['kind']}, recall@100 {self.vectors['recall@100']:.3f}"
+            line = "vectors: {folder}, {dimensions} dimensions, {model}; {truncated:,} texts cut; ".format(
+                **self.vectors
+            )
+            line += found
             console.print(line, highlight=False, markup=False)
         if self.problems:
             kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self.problems.items()))

@@ -25,6 +25,10 @@ class VectorsMeta:
     #: Name and checksum of the model that made the vectors; vectors of another model cannot be compared.
     model: str
     dimensions: int
+    #: ``flat``, ``hnsw`` or ``ivf``.
+    kind: str = "flat"
+    #: Measured share of the true nearest hundred that a search finds; 1 where the search is exact.
+    recall: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +64,8 @@ class IndexMeta:
                 "checksum": self.vectors.checksum,
                 "model": self.vectors.model,
                 "dimensions": self.vectors.dimensions,
+                "kind": self.vectors.kind,
+                "recall@100": self.vectors.recall,
             }
         return stored
 
@@ -89,6 +95,8 @@ class IndexMeta:
                     checksum=str(vectors["checksum"]),
                     model=str(vectors["model"]),
                     dimensions=int(vectors["dimensions"]),
+                    kind=str(vectors.get("kind", "flat")),
+                    recall=float(vectors.get("recall@100", 1.0)),
                 ),
             )
         except (KeyError, TypeError, ValueError) as error:

@@ -1,8 +1,8 @@
 """The folder of a vector index: what is in it, how it is replaced whole, and how it is checked.
 
 FOLDER/vectors.faiss    one L2-normalised float32 vector per document
-FOLDER/ids.json         the document ids, in the order of the vectors
-FOLDER/manifest.json    format, name, model, dimensions, documents, sha256 of both files
+FOLDER/ids.json         the document ids, in the order of the vectors; null where a vector was deleted
+FOLDER/manifest.json    format, name, model, dimensions, documents, kind, recall@100, sha256 of both files
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,18 @@ def _prepare_forks() -> None:
         os.register_at_fork(after_in_child=lambda: faiss.omp_set_num_threads(1))
 
 
-def write_folder(folder: Path, index: Any, doc_ids: Sequence[str], *, name: str, model: str) -> VectorsMeta:
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a folder holds: a faiss index, and the id of each of its vectors, ``None`` for a deleted one."""
+
+    index: Any
+    doc_ids: list[str | None]
+    meta: VectorsMeta
+
+
+def write_folder(
+    folder: Path, index: Any, doc_ids: Sequence[str | None], *, name: str, model: str, kind: str, recall: float
+) -> VectorsMeta:
     """What the folder now holds: this faiss index. On any error the folder is as it was.
 
     :raises VectorIndexError: the folder holds something else or cannot be written.
@@ -64,13 +76,16 @@ def write_folder(folder: Path, index: Any, doc_ids: Sequence[str], *, name: str,
         faiss.write_index(index, str(scratch / VECTORS_FILE))
         (scratch / IDS_FILE).write_text(json.dumps(list(doc_ids)), encoding="utf-8")
         digests = {file: _sha256(scratch / file) for file in (VECTORS_FILE, IDS_FILE)}
-        meta = VectorsMeta(name=name, checksum=_checksum(digests), model=model, dimensions=int(index.d))
+        checksum = _checksum(digests)
+        meta = VectorsMeta(name=name, checksum=checksum, model=model, dimensions=int(index.d), kind=kind, recall=recall)
         manifest = {
             "format": FORMAT,
             "name": name,
             "model": model,
             "dimensions": meta.dimensions,
-            "documents": len(doc_ids),
+            "documents": sum(each is not None for each in doc_ids),
+            "kind": kind,
+            "recall@100": recall,
             "sha256": digests,
         }
         (scratch / MANIFEST_FILE).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
@@ -84,7 +99,7 @@ def write_folder(folder: Path, index: Any, doc_ids: Sequence[str], *, name: str,
     return meta
 
 
-def read_folder(folder: Path, expected: VectorsMeta | None = None) -> tuple[Any, list[str], VectorsMeta]:
+def read_folder(folder: Path, expected: VectorsMeta | None = None) -> Stored:
     """The faiss index, its document ids and what the manifest says, all checked against each other.
 
     :raises VectorIndexError: a file is missing or broken, or the folder does not fit ``expected``.
@@ -96,6 +111,8 @@ def read_folder(folder: Path, expected: VectorsMeta | None = None) -> tuple[Any,
         checksum=_checksum(manifest["sha256"]),
         model=manifest["model"],
         dimensions=manifest["dimensions"],
+        kind=manifest["kind"],
+        recall=manifest["recall@100"],
     )
     if expected is not None:
         _check_belongs(folder, meta, expected)
@@ -107,12 +124,13 @@ def read_folder(folder: Path, expected: VectorsMeta | None = None) -> tuple[Any,
         index = faiss.read_index(str(folder / VECTORS_FILE))
     except (OSError, RuntimeError, ValueError) as error:
         raise VectorIndexError(f"cannot read the vector index {folder}: {_first_line(error)}; {LOAD_AGAIN}") from error
-    if not (index.ntotal == len(doc_ids) == manifest["documents"] and index.d == meta.dimensions):
+    living = sum(each is not None for each in doc_ids)
+    if not (index.ntotal == len(doc_ids) and living == manifest["documents"] and index.d == meta.dimensions):
         raise VectorIndexError(
-            f"{folder} holds {index.ntotal} vectors of {index.d} dimensions for {len(doc_ids)} ids, its manifest "
+            f"{folder} holds {index.ntotal} vectors of {index.d} dimensions for {living} ids, its manifest "
             f"says {manifest['documents']} of {meta.dimensions}; {LOAD_AGAIN}"
         )
-    return index, doc_ids, meta
+    return Stored(index, doc_ids, meta)
 
 
 def check_replaceable(folder: Path) -> None:
@@ -184,6 +202,8 @@ def _manifest(folder: Path) -> dict[str, Any]:
             "model": str(stored["model"]),
             "dimensions": int(stored["dimensions"]),
             "documents": int(stored["documents"]),
+            "kind": str(stored.get("kind", "flat")),
+            "recall@100": float(stored.get("recall@100", 1.0)),
             "sha256": {file: str(stored["sha256"][file]) for file in (VECTORS_FILE, IDS_FILE)},
         }
     except FileNotFoundError as error:

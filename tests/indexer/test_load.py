@@ -108,7 +108,14 @@ def test_everything_is_stored_enriched_and_described(client, index, tmp_path):
         "index": index,
         "alias": None,
         "signals": {},
-        "vectors": {"folder": str(tmp_path / "vectors"), "model": "words@1", "dimensions": 3, "truncated": 0},
+        "vectors": {
+            "folder": str(tmp_path / "vectors"),
+            "model": "words@1",
+            "dimensions": 3,
+            "truncated": 0,
+            "kind": "flat",
+            "recall@100": 1.0,
+        },
     }
     stored = {hit["_id"]: hit["_source"] for hit in client.search(index=index, body={"size": 10})["hits"]["hits"]}
     assert {doc_id: {k: v for k, v in source.items() if k != "rerank"} for doc_id, source in stored.items()} == {
