@@ -25,6 +25,7 @@ MEANS: tuple[str, ...] = (*PRIORS, "age_days")
 FACTOR_CUT = 10
 #: Names of the two in results.
 FACTOR_MEANS, DIVERSITY = f"factors@{FACTOR_CUT}", f"diversity@{FACTOR_CUT}"
+FACTOR_AUC = "factor_auc"
 
 #: Document ids -> the cosine of each pair of those that have a vector, (documents, documents).
 Similarities = Callable[[Sequence[str]], "NDArray[np.float32]"]
@@ -43,6 +44,8 @@ class ArmResult:
     latencies_ms: tuple[float, ...]
     #: Mean over queries of the mean of what is known in the top 10; ``None`` where nothing is known.
     factors: Mapping[str, float | None]
+    #: What a factor alone says of relevance among what was found; see :func:`factor_auc`.
+    factor_auc: Mapping[str, float | None]
     #: Mean over queries of 1 - the mean cosine between two of the top 10; ``None`` where no vectors are known.
     diversity: float | None
     #: How many searches ended with each status of the reranking client; empty for arms that do not rerank.
@@ -94,6 +97,7 @@ def run_arm(
         judged=judge(run, collection.qrels, measures=measures, gain=gain),
         latencies_ms=() if spec.kind == "run" else tuple(latencies),
         factors=mean_factors(list(answers.values())),
+        factor_auc=factor_auc(answers, collection.qrels),
         diversity=None if similarities is None else mean_diversity(run, similarities),
         statuses=dict(Counter(each.status for each in answers.values() if each.status)),
         reasons=dict(Counter(each.reason for each in answers.values() if each.reason)),
@@ -131,6 +135,31 @@ def mean_factors(answers: Sequence[Answer]) -> dict[str, float | None]:
             if known:
                 sums[name].append(math.fsum(known) / len(known))
     return {name: math.fsum(values) / len(values) if values else None for name, values in sums.items()}
+
+
+def factor_auc(answers: Mapping[str, Answer], qrels: Mapping[str, Mapping[str, int]]) -> dict[str, float | None]:
+    """Per factor: the chance that a relevant document found has more of it than one found that is not relevant.
+
+    Over all queries with judgments together, ties counting half (the area under the ROC curve; Mann and Whitney 1947);
+    1/2 says nothing. Documents without the factor are left out; ``None`` where either side is then empty.
+    """
+    from scipy.stats import rankdata
+
+    found: dict[str, tuple[list[float], list[bool]]] = {factor: ([], []) for factor in PRIORS}
+    for query_id, answer in answers.items():
+        judged = qrels.get(query_id)
+        for each in answer.found if judged else ():
+            for factor, (values, relevant) in found.items():
+                value = each.features[factor]
+                if value is not None:
+                    values.append(value)
+                    relevant.append(judged is not None and judged.get(each.doc_id, 0) > 0)
+    areas: dict[str, float | None] = {}
+    for factor, (values, relevant) in found.items():
+        ours, others = sum(relevant), len(relevant) - sum(relevant)
+        places = math.fsum(place for place, good in zip(rankdata(values), relevant, strict=True) if good)
+        areas[factor] = (places - ours * (ours + 1) / 2) / (ours * others) if ours and others else None
+    return areas
 
 
 def mean_diversity(run: Run, similarities: Similarities) -> float | None:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from rerank_plugin.evaluation.collection import Collection
 from rerank_plugin.evaluation.compare import Comparison, PerQuery, per_query
-from rerank_plugin.evaluation.experiment import DIVERSITY, FACTOR_MEANS, ArmResult, percentile
+from rerank_plugin.evaluation.experiment import DIVERSITY, FACTOR_AUC, FACTOR_MEANS, ArmResult, percentile
 from rerank_plugin.evaluation.metrics import Gain
 from rerank_plugin.evaluation.runs import write_trec
 from rerank_plugin.evaluation.shown import SideBySide
@@ -86,6 +86,7 @@ def arm_json(arm: ArmResult, run: Path) -> dict[str, Any]:
         **{measure: arm.judged.mean(measure) for measure in arm.judged.per_query},
         "latency_ms": {f"p{share}": _latency(arm, share) for share in (50, 95, 99)},
         FACTOR_MEANS: dict(arm.factors),
+        FACTOR_AUC: dict(arm.factor_auc),
         DIVERSITY: arm.diversity,
         "fallbacks": arm.fallbacks,
         "truncated": arm.truncated,

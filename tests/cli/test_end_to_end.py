@@ -193,7 +193,7 @@ def test_evaluate_repeats_the_demos_figures_and_adds_arms(out, dataset, tmp_path
         assert result["arms"][name]["nDCG@10"] == demo["arms"][name]["nDCG@10"]
         assert Path(result["arms"][name]["run"]).read_bytes() == (out / "runs" / f"{name}.run").read_bytes()
     fresh, plain = (read_trec(tmp_path / "runs" / f"{name}.run").ids("q1") for name in ("fresh", "rerank"))
-    assert fresh.index("d10") < plain.index("d10")  # the newest document climbs
+    assert fresh.index("d8") < plain.index("d8")  # the newest document that the model can read climbs
     assert (tmp_path / "report.html").is_file()
 
 

@@ -6,7 +6,7 @@ import pytest
 from rerank_plugin.domain.features import Features
 from rerank_plugin.evaluation.arms import Answer, Found
 from rerank_plugin.evaluation.collection import Collection, Query
-from rerank_plugin.evaluation.experiment import mean_diversity, mean_factors, percentile, run_arm
+from rerank_plugin.evaluation.experiment import factor_auc, mean_diversity, mean_factors, percentile, run_arm
 from rerank_plugin.evaluation.runs import Run, ScoredDocument
 from rerank_plugin.evaluation.specs import ArmSpec
 
@@ -103,3 +103,19 @@ def test_diversity_by_hand():
 def test_a_saved_run_has_no_latency():
     arm = Scripted(**{query.query_id: Answer(()) for query in COLLECTION.queries})
     assert run_arm(ArmSpec.parse("run:file=x"), arm, COLLECTION).latencies_ms == ()
+
+
+def test_what_a_factor_alone_says_by_hand():
+    def with_trust(**values: float | None) -> Answer:
+        return Answer(tuple(Found(name, 1.0, features=Features(authority=value)) for name, value in values.items()))
+
+    answers = {
+        "q1": with_trust(a=0.9, x=0.4, y=0.9, z=None),
+        "q2": with_trust(b=0.2, x=0.1),
+        "unjudged": with_trust(c=1.0, d=0.0),
+    }
+    # relevant .9 .2, others .4 .9 .1: of the six pairs .9 wins two and ties one, .2 wins one
+    found = factor_auc(answers, COLLECTION.qrels)
+    assert found["authority"] == pytest.approx((2 + 0.5 + 1) / 6)
+    assert found["novelty"] is None
+    assert factor_auc({"q1": with_trust(x=0.1)}, COLLECTION.qrels)["authority"] is None
