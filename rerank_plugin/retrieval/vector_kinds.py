@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 KINDS = ("flat", "hnsw", "ivf")
-#: Vectors up to which a kind is chosen. An exact search of 50,000 vectors of 384 dimensions took 12 ms on one busy core;
+#: Vectors up to which a kind is chosen. An exact search of 50,000 vectors of 384 dimensions took 12 ms on one core;
 #: beyond a million, a graph takes long to build.
 MOST_FLAT, MOST_HNSW = 50_000, 1_000_000
 #: Neighbours per vector, and how far the graph looks for them.
