@@ -126,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        _fail("stopped by the keyboard; an index that was being written is incomplete, load again with --recreate")
+        _fail("stopped by the keyboard; what was being written is incomplete: load --recreate, or reindex --resume")
     except RerankError as error:
         _fail(str(error))
     except OSError as error:

@@ -10,7 +10,17 @@ from typing import Any
 
 import click
 
-from indexer.options import ENGINE, FILE, clock_of, half_life_of, print_report, progress_of, signals_of
+from indexer.options import (
+    ENGINE,
+    FILE,
+    FOLDER,
+    clock_of,
+    encoder_of,
+    half_life_of,
+    print_report,
+    progress_of,
+    signals_of,
+)
 
 
 @click.command("refresh")
@@ -18,6 +28,8 @@ from indexer.options import ENGINE, FILE, clock_of, half_life_of, print_report, 
 @click.option("--index", required=True, help="An enriched index, or an alias of one.")
 @click.option("--events", type=FILE, help="Counts per document, as for load: all of them, not only the new ones.")
 @click.option("--links", type=FILE, help="Links between documents, as for load: all that records do not hold.")
+@click.option("--vectors", type=FOLDER, help="The vector folder of the index: new documents in, deleted ones out.")
+@click.option("--model", type=FOLDER, help="Model folder that makes the vectors.  [default: the shipped one]")
 @click.option("--refit", is_flag=True, help="Fit the scaling anew; every feature may change.")
 @click.option("--signals", type=FILE, help="New settings of the signals, with --refit.")
 @click.option("--now", metavar="ISO", help="The clock of a refit.  [default: the time of the run]")
@@ -39,6 +51,7 @@ def refresh_command(**options: Any) -> None:
         index=options["index"],
         links=options["links"],
         events=options["events"],
+        vectors=options["vectors"],
         refit=options["refit"],
         signals=None if options["signals"] is None else signals_of(options["signals"]),
         now=clock_of(options["now"]),
@@ -50,7 +63,8 @@ def refresh_command(**options: Any) -> None:
     )
     wire = Wire.open(options["engine"])
     try:
-        done = refresh_index(job, wire, progress_of())
+        encoder = encoder_of(options["model"]) if job.vectors is not None else None
+        done = refresh_index(job, wire, progress_of(), encoder)
         report = LoadReport(
             index=done.index,
             alias=None if done.index == job.index else job.index,
@@ -63,7 +77,11 @@ def refresh_command(**options: Any) -> None:
             rejects_file=str(job.rejects) if job.rejects.exists() else None,
             seconds=time.perf_counter() - started,
             signals=account_of(wire, done.index, done.knots, done.account.links),
-            more={"conflicts": done.account.conflicts},
+            more={
+                "conflicts": done.account.conflicts,
+                "vectors_added": done.vectors.added if done.vectors else 0,
+                "vectors_deleted": done.vectors.deleted if done.vectors else 0,
+            },
         )
     finally:
         wire.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from indexer.knots import Evidence, Knots, rerank_object
 from indexer.progress import Progress
 from indexer.refresh.change import Rule
+from indexer.refresh.vectors import FolderChange, update_folder
 from indexer.reindex import target
 from indexer.reindex.bulk import BulkWriter, Operation, action
 from indexer.reindex.copying import Throttle
@@ -21,8 +22,10 @@ from indexer.reindex.survey import collect_links, link_keys, only, survey
 from indexer.reindex.wire import Wire, load_msgspec
 from indexer.rejects import Rejects
 from indexer.signal_config import SignalConfig
+from indexer.vectors import Encoder
 from rerank_plugin.domain.factors import PRIORS
-from rerank_plugin.errors import ConfigError, EngineError
+from rerank_plugin.domain.index_meta import IndexMeta
+from rerank_plugin.errors import ConfigError, EngineError, VectorIndexError
 
 #: Documents that the application changed at the same moment are tried again so often.
 PASSES = 3
@@ -37,6 +40,8 @@ class RefreshJob:
     index: str
     links: Path | None = None
     events: Path | None = None
+    #: The vector folder of the index, to be brought up to date too.
+    vectors: Path | None = None
     #: Fit the scaling knots anew, to the documents of today.
     refit: bool = False
     #: New settings of the signals, with ``refit`` only; ``None`` keeps those of the index.
@@ -84,6 +89,8 @@ class Account:
     conflicts: int = 0
     refused: int = 0
     links: dict[str, Any] = field(default_factory=dict)
+    #: Ids of documents that had no features.
+    new: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +102,14 @@ class Refreshed:
     account: Account
     #: Kind of problem -> how often.
     problems: dict[str, int]
+    #: ``None`` where the vectors stayed as they were.
+    vectors: FolderChange | None
 
 
-def refresh_index(job: RefreshJob, wire: Wire, progress: Progress) -> Refreshed:
+def refresh_index(job: RefreshJob, wire: Wire, progress: Progress, encoder: Encoder | None = None) -> Refreshed:
     """The account of the refresh.
+
+    :param encoder: makes the vectors, where the job names their folder.
 
     :raises ConfigError: the settings do not fit each other.
     :raises DataError: a file cannot be read, or the index keeps no knots.
@@ -115,9 +126,10 @@ def refresh_index(job: RefreshJob, wire: Wire, progress: Progress) -> Refreshed:
         events = events_by_id(job.events, rejects, now=job.now)
         knots, ranks = work.scaling(signals, events)
         work.update(knots, ranks, events)
-        if work.account.updated or job.refit:
-            work.describe(signals, knots)
-        return Refreshed(index.name, knots, work.account, dict(rejects.counts))
+        vectors = None if encoder is None or job.vectors is None else work.bring_vectors(job.vectors, encoder)
+        if work.account.updated or job.refit or vectors is not None:
+            work.describe(signals, knots, vectors)
+        return Refreshed(index.name, knots, work.account, dict(rejects.counts), vectors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +223,8 @@ class _Work:
         fields = self.read(hit.source)
         stored = fields.pop("rerank", None)
         evidence = Evidence.of(self.config, fields, events.get(hit.id))
+        if stored is None:
+            self.account.new.add(hit.id)
         if evidence.bad_date is not None and stored is None:
             self.rejects.add("bad_date", source=self.index.name, line=None, reason=evidence.bad_date, record=hit.id)
         changed = rule.changes(stored, rerank_object(evidence, knots, self.config, rank=ranks(hit.id)))
@@ -219,7 +233,28 @@ class _Work:
         head = action("update", hit.id, routing=hit.routing, if_seq_no=hit.seq_no, if_primary_term=hit.primary_term)
         return Operation(hit.id, head + load_msgspec().json.encode({"doc": {"rerank": changed}}) + b"\n")
 
-    def describe(self, signals: dict[str, Any], knots: Knots) -> None:
+    def bring_vectors(self, folder: Path, encoder: Encoder) -> FolderChange | None:
+        """What was done to the vector folder.
+
+        :raises VectorIndexError: it is not that of the index.
+        """
+        meta = IndexMeta.from_json(self.index.meta)
+        if meta.vectors is None:
+            raise VectorIndexError(f"{self.index.name} was made without a vector folder; make one with load or reindex")
+        refresh(self.wire, self.index.name)
+        return update_folder(
+            self.wire,
+            self.index.name,
+            self.upto(),
+            folder,
+            encoder,
+            expected=meta.vectors,
+            rewritten=self.account.new,
+            text_fields=meta.text_fields,
+            progress=self.progress,
+        )
+
+    def describe(self, signals: dict[str, Any], knots: Knots, vectors: FolderChange | None) -> None:
         """Brings ``_meta.rerank`` up to date."""
         refresh(self.wire, self.index.name)
         links = {"links": self.account.links} if self.account.links else {}
@@ -238,4 +273,6 @@ class _Work:
             "documents": target.count(self.wire, self.index.name),
             "signals": described,
         }
+        if vectors is not None:
+            meta["vectors"] = replace(IndexMeta.from_json(self.index.meta), vectors=vectors.meta).to_json()["vectors"]
         target.write_meta(self.wire, target.describe(self.wire, self.index.name), meta)

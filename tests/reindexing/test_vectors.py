@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from indexer.progress import Silent
+from indexer.refresh.job import RefreshJob, refresh_index
 from indexer.reindex.job import ReindexJob, reindex
 from indexer.reindex.vectors import VECTOR_FIELD, text_of
 from indexer.reindex.wire import Wire
@@ -71,6 +72,30 @@ def test_a_folder_of_vectors_and_novelty(client, name, wire, tmp_path):
     assert (len(index), index.model) == (4, "colours")
     assert index.search(np.array([0, 1, 0], dtype=np.float32), 1) == [("d", 1.0)]
     assert {each.name for each in tmp_path.iterdir()} == {"vectors"}
+
+
+def test_a_refresh_brings_the_folder_up_to_date(client, name, wire, tmp_path):
+    make(client, f"{name}-1")
+    index, folder = f"{name}-2", tmp_path / "vectors"
+    reindex(job(name, tmp_path, vectors=folder), wire, Silent(), ColourEncoder())
+
+    def refresh() -> tuple[int, int]:
+        rejects = tmp_path / "rejects.jsonl"
+        now = datetime(2026, 1, 1, tzinfo=UTC)
+        asked = RefreshJob(index=index, vectors=folder, now=now, rejects=rejects, run_id="f")
+        done = refresh_index(asked, wire, Silent(), ColourEncoder()).vectors
+        return (0, 0) if done is None else (done.added, done.deleted)
+
+    assert refresh() == (0, 0)
+    client.delete(index=index, id="b")
+    client.index(index=index, id="a", body={"body": "blue"})  # another text now
+    client.index(index=index, id="new", body={"body": "green"}, routing="r")
+    assert refresh() == (2, 1)
+    meta = client.indices.get_mapping(index=index)[index]["mappings"]["_meta"]["rerank"]
+    found = VectorIndex.open(folder, IndexMeta.from_json(meta).vectors)
+    assert [found.search(np.eye(3, dtype=np.float32)[axis], 9)[0][0] for axis in (0, 2)] == ["c", "a"]
+    assert {doc_id for doc_id, _ in found.search(np.ones(3, dtype=np.float32), 9)} == {"a", "c", "d", "new"}
+    assert refresh() == (0, 0)
 
 
 def test_the_engines_own_field(client, name, wire, tmp_path, knn_client):
