@@ -156,8 +156,18 @@ def require_fields(client: Any, setup: Setup) -> None:
 
 
 def engine_version(client: Any) -> str:
-    """Distribution and version of the engine, as it tells; ``unknown`` where it does not tell."""
-    version = client.info().get("version", {})
+    """Distribution and version of the engine, as it tells; ``unknown`` where it does not tell.
+
+    It is told in ``GET /``, which a user may not be allowed and a proxy may not pass on: no reason not to judge.
+    """
+    from opensearchpy.exceptions import TransportError
+
+    try:
+        version = client.info().get("version", {})
+    except TransportError as error:
+        if not isinstance(error.status_code, int):
+            raise  # the engine was not reached
+        return f"unknown ({error.status_code})"
     return f"{version.get('distribution', 'elasticsearch')} {version.get('number', 'unknown')}"
 
 
