@@ -77,7 +77,8 @@ def connect() -> Backend:
 def read_log(con: Backend, file: Path) -> Table:
     """The log under our names, all rows: ``doc, kind, time, position, actor, query, count``.
 
-    The names are those that its first 10,000 lines use. A line that cannot be read is a row without ``doc``. Of a query
+    The names are those that its first 10,000 lines use. A line that cannot be read, or whose time cannot, is a row
+    without ``doc``: taken as undated, an event of tomorrow would count today. Of a query
     with its hits (``ubi_queries``) every hit is an impression, and its text is that of the events with its
     ``query_id``.
 
@@ -95,16 +96,20 @@ def read_log(con: Backend, file: Path) -> Table:
     nested = raw["event_attributes"] if "event_attributes" in columns else None
     place = [] if nested is None else [nested["position"]["ordinal"].cast("string")]
     kind = first("kind")
+    written = first("time").strip().nullif("")
+    time = _moment(written)
+    unread = written.notnull() & time.isnull()
+    doc = first("doc", *([] if nested is None else [nested["object"]["object_id"]]))
     events = raw.select(
-        doc=first("doc", *([] if nested is None else [nested["object"]["object_id"]])),
+        doc=ibis.cases((unread, ibis.null("string")), else_=doc),
         kind=ibis.cases((kind.endswith("s"), kind), else_=kind + "s"),
-        time=_moment(first("time")),
+        time=time,
         position=first("position", *place).try_cast("int64"),
         actor=first("actor"),
         query=first("query"),
         query_id=first("query_id"),
         count=ibis.coalesce(first("count").try_cast("float64"), 1.0),
-        **({"hits": raw[_HITS]} if _HITS in columns else {}),
+        **({"hits": ibis.cases((unread, ibis.null("array<string>")), else_=raw[_HITS])} if _HITS in columns else {}),
     )
     return (_with_hits(events) if _HITS in columns else events).select(*NAMES_OF_OURS)
 
@@ -155,9 +160,12 @@ def _names_in(file: Path) -> set[str]:
 
 
 def _moment(text: Any) -> Any:
-    """A time as text: ISO 8601, or seconds (ten digits) or milliseconds since 1970; anything else is no time."""
+    """A time as text, in UTC: ISO 8601, UTC where it names no zone, or seconds (ten digits) or milliseconds since 1970;
+    anything else is no time."""
     import ibis
 
     number = text.try_cast("int64")
     seconds = ibis.cases((number < 10_000_000_000, number * 1000), else_=number)
-    return ibis.coalesce(text.try_cast("timestamp"), seconds.as_timestamp("ms"))
+    # As "timestamp" DuckDB reads 09:00-05:00 as 09:00; by way of a zone it is 14:00 (the connection's zone is UTC).
+    zoned = text.try_cast("timestamp('UTC')").cast("timestamp")
+    return ibis.coalesce(zoned, seconds.as_timestamp("ms"))

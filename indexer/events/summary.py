@@ -9,7 +9,7 @@ thousand looks would bring. Popularity then log-scales all of them alike (``sign
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,13 +88,14 @@ def _votes(log: Table, now: datetime) -> Table:
     """
     import ibis
 
-    moment = ibis.literal(now.replace(tzinfo=None), "timestamp")
+    moment = ibis.literal(now.astimezone(UTC).replace(tzinfo=None), "timestamp")
     age = moment.delta(log.time, unit="day")
     shown = log.kind == SHOWN
+    countable = (log["count"] >= 0) & ~log["count"].isinf() & ~log["count"].isnan()
     held = sum((age < days).cast("int64") for days in WINDOWS) / len(WINDOWS)
     keyed = log.mutate(
         what=ibis.cases(
-            (log.doc.isnull() | log.kind.isnull() | (log["count"] < 0), "bad"),
+            (log.doc.isnull() | log.kind.isnull() | ~countable, "bad"),
             (log.time > moment, "later"),
             else_="kept",
         ),

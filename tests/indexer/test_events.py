@@ -98,6 +98,31 @@ def test_nothing_later_leaks_into_a_feature(summary: Any) -> None:
     assert after.account["events"] == {"kept": 3, "later": 3}
 
 
+@pytest.mark.parametrize(
+    ("written", "what"),
+    [
+        ("2025-06-01T09:00:00-05:00", "later"),  # 14:00 in UTC, and now is 12:00
+        ("2025-06-01T13:00:00+02:00", "kept"),  # 11:00 in UTC
+        ("2025-06-01 11:00:00", "kept"),  # UTC where no zone is named
+        ("31 May 2026", "bad"),
+        ("soon", "bad"),
+        ("", "kept"),
+    ],
+)
+def test_zones_count_and_a_time_that_cannot_be_read_is_not_the_past(summary: Any, written: str, what: str) -> None:
+    undated = {"_id": "b", "event": "view", "user": "u"}
+    query = {"user_query": "q", "query_id": "1", "query_response_hit_ids": ["c"]}
+    found = summary([undated, {"_id": "a", "event": "view", "user": "u", "time": written}, {**query, "time": written}])
+    assert found.account["events"] == ({"kept": 3} if what == "kept" else {"kept": 1, what: 2})
+    assert set(found.counts) == ({"a", "b", "c"} if what == "kept" else {"b"})
+
+
+def test_a_count_that_is_no_number_makes_no_star(summary: Any) -> None:
+    found = summary([event("a", "view", 1), *(event("b", "view", 1, count=each) for each in ("nan", "inf", "-inf"))])
+    assert found.counts == {"a": {"views": 1.0}}
+    assert found.account["events"] == {"kept": 1, "bad": 3}
+
+
 def test_who_clicks_all_day_counts_once_a_day(summary: Any) -> None:
     honest = [event("good", days=day, user=f"u{user}", query="q") for day in (1, 2) for user in range(20)]
     fraud = [event("bad", days=day, user="mallory", query="q") for day in (1, 2) for _ in range(400)]
