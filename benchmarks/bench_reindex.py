@@ -27,8 +27,7 @@ from opensearchpy.helpers import bulk
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from harness.distribution import Unobtainable
-from harness.opensearch import start
+from harness.opensearch import start_or_leave
 from indexer.progress import Silent
 from indexer.reindex.job import ReindexJob, reindex
 from indexer.reindex.wire import Wire, quiet
@@ -117,11 +116,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     asked = parser.parse_args()
     quiet()
-    try:
-        node = start(heap="1g")
-    except Unobtainable as error:
-        print(f"skipped: {error}")
-        return
+    node = start_or_leave(heap="1g")
     wire = Wire.open(node.url)
     times: dict[str, list[float]] = {"_reindex": [], "ours": []}
     try:

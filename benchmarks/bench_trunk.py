@@ -150,9 +150,6 @@ class _Reference:
         vectors = self._encoder.encode(list(texts), show_progress_bar=False)
         return Encoded(vectors, np.zeros(len(texts), dtype=np.bool_))
 
-    def interact(self, query: str, texts: Any) -> Any:
-        raise NotImplementedError("only vectors are compared")
-
 
 def _quality(ours: OnnxTrunk, encoder: Any, windows: list[Window]) -> dict[str, Any]:
     own, reference = cosines(ours, windows), cosines(_Reference(encoder), windows)

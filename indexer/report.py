@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,8 @@ class LoadReport:
     skipped: int = 0
     #: The alias that stands for the index.
     alias: str | None = None
+    #: What the user may not expect, a line each.
+    notes: Sequence[str] = ()
     #: What one command alone tells, by its names in the JSON.
     more: Mapping[str, Any] = field(default_factory=dict)
 
@@ -57,6 +59,7 @@ class LoadReport:
             "alias": self.alias,
             "signals": {factor: dict(account) for factor, account in self.signals.items()},
             "vectors": None if self.vectors is None else dict(self.vectors),
+            "notes": list(self.notes),
             **self.more,
         }
 
@@ -68,6 +71,8 @@ class LoadReport:
         line = (
             f"{self.index}: {self.written:,} of {self.read:,} records written in {self.seconds:.1f} s ({rate:,.0f}/s)"
         )
+        if self.updated or self.skipped:
+            line = f"{self.index}: {self.updated:,} of {self.read:,} documents updated in {self.seconds:.1f} s"
         console.print(line, highlight=False, markup=False)
         table = Table("signal", "documents", "mean", "5-95 %", "how", box=None, pad_edge=False)
         for factor, account in self.signals.items():
@@ -83,6 +88,8 @@ class LoadReport:
             )
             line += found
             console.print(line, highlight=False, markup=False)
+        for note in self.notes:
+            console.print(note, highlight=False, markup=False)
         if self.problems:
             kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self.problems.items()))
             console.print(

@@ -77,6 +77,10 @@ def refresh_command(**options: Any) -> None:
             rejects_file=str(job.rejects) if job.rejects.exists() else None,
             seconds=time.perf_counter() - started,
             signals=account_of(wire, done.index, done.knots, done.account.links),
+            notes=[
+                f"{kind} in the events count for nothing yet: the index was scaled without them; --refit scales anew"
+                for kind in done.unscaled
+            ],
             more={
                 "conflicts": done.account.conflicts,
                 "vectors_added": done.vectors.added if done.vectors else 0,

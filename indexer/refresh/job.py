@@ -104,6 +104,8 @@ class Refreshed:
     problems: dict[str, int]
     #: ``None`` where the vectors stayed as they were.
     vectors: FolderChange | None
+    #: Kinds of the events that count in popularity, but have no knot.
+    unscaled: tuple[str, ...] = ()
 
 
 def refresh_index(job: RefreshJob, wire: Wire, progress: Progress, encoder: Encoder | None = None) -> Refreshed:
@@ -129,7 +131,9 @@ def refresh_index(job: RefreshJob, wire: Wire, progress: Progress, encoder: Enco
         vectors = None if encoder is None or job.vectors is None else work.bring_vectors(job.vectors, encoder)
         if work.account.updated or job.refit or vectors is not None:
             work.describe(signals, knots, vectors)
-        return Refreshed(index.name, knots, work.account, dict(rejects.counts), vectors)
+        kinds = {kind for counts in events.values() for kind in counts if config.counts.get(kind, 0.0) > 0}
+        unscaled = tuple(sorted(kinds - set(knots.popularity)))
+        return Refreshed(index.name, knots, work.account, dict(rejects.counts), vectors, unscaled)
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,6 +130,7 @@ def _report(run: Run, seconds: float) -> LoadReport:
         rejects_file=str(run.job.rejects) if run.job.rejects.exists() else None,
         seconds=seconds,
         signals=account_of(run.wire, run.job.dest, run.enrich.knots, run.state.knots["links"]),
+        notes=_notes(run),
         more={
             "source": run.source.name,
             "resumed": run.job.resume,
@@ -139,6 +140,15 @@ def _report(run: Run, seconds: float) -> LoadReport:
             "write_block_seconds": round(run.account.blocked_seconds, 3),
         },
     )
+
+
+def _notes(run: Run) -> list[str]:
+    """A copy has no vectors unless they are asked for: who had some should know."""
+    meta = run.source.meta
+    had = isinstance(meta, dict) and meta.get("vectors")
+    if not had or run.job.vectors is not None or run.job.engine_vectors:
+        return []
+    return [f"the vectors of {run.source.name} are not those of {run.job.dest}: give --vectors for them and novelty"]
 
 
 def _roll_back(wire: Any, options: dict[str, Any]) -> None:

@@ -34,6 +34,11 @@ class Reranking:
             raise AttributeError(name)
         return getattr(self._inner, name)
 
+    def _planned(self, call: EngineCall) -> Flow[Any] | None:
+        from rerank_plugin.client.flow import flow_for  # here, so that importing the client costs next to nothing
+
+        return flow_for(call, self._pipeline)
+
 
 class RerankTransport(Reranking):
     """An opensearch-py transport whose searches come back reranked; all else goes to the wrapped one as it came."""
@@ -53,10 +58,8 @@ class RerankTransport(Reranking):
         :raises opensearchpy.exceptions.RequestError: the body's ``rerank`` object cannot be followed; nothing was sent.
         :raises opensearchpy.exceptions.TransportError: what the engine says to the caller's own request.
         """
-        from rerank_plugin.client.flow import flow_for  # here, so that importing the client costs next to nothing
-
         call = EngineCall(method=method, path=url, params=params or {}, body=body, headers=headers, ignore=ignore)
-        flow = flow_for(call, self._pipeline)
+        flow = self._planned(call)
         if flow is None:
             return self._inner.perform_request(
                 method, url, params=params, body=body, timeout=timeout, ignore=ignore, headers=headers
@@ -102,10 +105,8 @@ class AsyncRerankTransport(Reranking):
         :raises opensearchpy.exceptions.RequestError: the body's ``rerank`` object cannot be followed; nothing was sent.
         :raises opensearchpy.exceptions.TransportError: what the engine says to the caller's own request.
         """
-        from rerank_plugin.client.flow import flow_for
-
         call = EngineCall(method=method, path=url, params=params or {}, body=body, headers=headers, ignore=ignore)
-        flow = flow_for(call, self._pipeline)
+        flow = self._planned(call)
         if flow is None:
             return await self._inner.perform_request(
                 method, url, params=params, body=body, timeout=timeout, ignore=ignore, headers=headers

@@ -84,6 +84,8 @@ def joined(name: str, asked: Sequence[Query], judgments: Judgments, where: tuple
     judged = judgments.of(asked)
     relevant = {key: grades for key, grades in judged.items() if any(grade > 0 for grade in grades.values())}
     kept = tuple(query for query in asked if query.query_id in relevant)
+    if not relevant:
+        raise DataError(f"{where[1]} rates no document as relevant; fill in its ratings, above 0 for relevant ones")
     if not kept:
         example, other = (next(iter(each), "none") for each in (relevant, (query.query_id for query in asked)))
         raise DataError(

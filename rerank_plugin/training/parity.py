@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from rerank_plugin.models.types import TwoModeTrunk
+    from rerank_plugin.models.types import TextEncoder, TwoModeTrunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def compare(first: TwoModeTrunk, second: TwoModeTrunk, windows: Sequence[Window]
     )
 
 
-def cosines(trunk: TwoModeTrunk, windows: Sequence[Window]) -> list[NDArray[np.float32]]:
+def cosines(trunk: TextEncoder, windows: Sequence[Window]) -> list[NDArray[np.float32]]:
     """(candidates,) of each window."""
     texts = sorted({text for window in windows for text in (window.query, *window.texts)})
     place = {text: index for index, text in enumerate(texts)}

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opensearchpy import AsyncOpenSearch, OpenSearch, helpers
 
-from application import MAPPINGS, MATCH, WORDS, Blocking, works
+from application import MAPPINGS, MATCH, WORDS, Blocking, scan, works
 from fakes_library import ids, pipeline
 from fakes_search import FakeRanker
 from rerank_plugin.client.opensearch import wrap
@@ -214,9 +214,7 @@ def test_an_id_in_two_indices_is_two_documents(shelf: tuple[OpenSearch, str], ou
 
 def test_a_whole_scan_and_a_scroll_are_the_engines(shelf: tuple[OpenSearch, str], ours: Any) -> None:
     plain, index = shelf
-    if isinstance(ours, Blocking):
-        pytest.skip("the async scan is part of the application's test")
-    found = [key(hit) for hit in helpers.scan(ours, index=index, query={"query": MATCH}, size=33)]
+    found = [key(hit) for hit in scan(ours, index=index, query={"query": MATCH}, size=33)]
     assert sorted(found) == sorted(key(h) for h in helpers.scan(plain, index=index, query={"query": MATCH}, size=33))
 
 

@@ -104,6 +104,14 @@ def test_files_of_two_collections_are_refused_with_an_id_of_each(tmp_path):
         read_collection("c", queries, qrels)
 
 
+def test_a_judging_list_without_ratings_is_told_as_that(tmp_path):
+    queries, qrels = tmp_path / "q.jsonl", tmp_path / "r.tsv"
+    queries.write_text('{"_id": "q-1", "text": "x"}\n')
+    qrels.write_text("q-1\td1\t0\n")
+    with pytest.raises(DataError, match=r"r\.tsv rates no document as relevant; fill in its ratings"):
+        read_collection("c", queries, qrels)
+
+
 def test_missing_and_unreadable_files_say_so(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
         read_queries(tmp_path / "none.jsonl")

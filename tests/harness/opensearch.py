@@ -25,6 +25,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from harness.distribution import VERSION, Unobtainable, distribution, missing, with_vectors
 from harness.java import java_home
@@ -184,6 +185,15 @@ def all_ready(nodes: list[Node]) -> list[Node]:
             node.stop()
         raise
     return nodes
+
+
+def start_or_leave(**options: Any) -> Node:
+    """A node for a script that is of no use without one: where none can be had, it says so and ends with status 0."""
+    try:
+        return start(**options)
+    except Unobtainable as error:
+        sys.stdout.write(f"skipped: {error}; a server of your own may be named with --engine URL\n")
+        sys.exit(0)
 
 
 def get_json(url: str) -> dict[str, object]:

@@ -64,7 +64,7 @@ def test_json_goes_to_standard_output_and_nothing_else_anywhere(capsys, docs, tm
     report = json.loads(out)
     assert list(report) == [
         "read", "written", "updated", "skipped", "rejected", "problems", "rejects_file", "seconds", "docs_per_second",
-        "index", "alias", "signals", "vectors",
+        "index", "alias", "signals", "vectors", "notes",
     ]  # fmt: skip
     assert (report["read"], report["written"], report["rejected"], report["index"]) == (3, 2, 1, "i")
     assert report["signals"]["freshness"]["reference_time"] == "2021-01-01T00:00:00Z"

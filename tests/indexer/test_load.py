@@ -116,6 +116,7 @@ def test_everything_is_stored_enriched_and_described(client, index, tmp_path):
             "kind": "flat",
             "recall@100": 1.0,
         },
+        "notes": [],
     }
     stored = {hit["_id"]: hit["_source"] for hit in client.search(index=index, body={"size": 10})["hits"]["hits"]}
     assert {doc_id: {k: v for k, v in source.items() if k != "rerank"} for doc_id, source in stored.items()} == {

@@ -76,6 +76,24 @@ def test_new_events_change_popularity_where_they_matter(client, index, opensearc
     assert run("refresh", opensearch_url, tmp_path, *arguments, "--threshold", "0")["updated"] == 1
 
 
+def test_events_of_a_kind_that_was_never_scaled_are_told(client, index, opensearch_url, tmp_path):
+    (tmp_path / "events.jsonl").write_text('{"_id": "d0", "downloads": 500, "impressions": 9}\n', encoding="utf-8")
+    arguments = ("--index", index, "--events", "events.jsonl")
+    told = run("refresh", opensearch_url, tmp_path, *arguments)
+    [note] = told["notes"]
+    assert (told["updated"], note.split()[0], "--refit" in note) == (0, "downloads", True)
+    refitted = run("refresh", opensearch_url, tmp_path, *arguments, "--refit", "--now", NOW)
+    assert (refitted["notes"], features(client, index, "d0")["popularity"] > 0) == ([], True)
+
+
+def test_a_copy_without_the_vectors_of_its_source_says_so(client, index, name, opensearch_url, tmp_path):
+    meta = client.indices.get_mapping(index=index)[index]["mappings"]["_meta"]
+    had = {"rerank": {**meta["rerank"], "vectors": {"name": "v", "checksum": "c", "model": "m", "dimensions": 3}}}
+    client.indices.put_mapping(index=index, body={"_meta": had})
+    told = reindex(opensearch_url, tmp_path, "--source", index, "--dest", f"{name}-3", "--now", NOW)
+    assert told["notes"] == [f"the vectors of {index} are not those of {name}-3: give --vectors for them and novelty"]
+
+
 def test_new_links_change_authority(client, index, opensearch_url, tmp_path):
     lines = [f"d{number}\td7\n" for number in range(30) if number != 7]
     (tmp_path / "links.tsv").write_text("".join(lines), encoding="utf-8")
