@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from rerank_plugin.cli import common
-from rerank_plugin.cli.loading import analyzer_for, load
+from rerank_plugin.cli.loading import filled
 
 
 @click.command()
@@ -36,14 +36,7 @@ def calibrate(model: Path, datasets: tuple[Path, ...], split: str, now: datetime
     windows = []
     for folder, collection in zip(datasets, collections, strict=True):
         with tempfile.TemporaryDirectory(prefix="rerank-calibrate-") as scratch:
-            out = Path(scratch)
-            setup = wiring.Setup(
-                engine=f"embedded:{out / 'engine'}",
-                index="calibrate",
-                now=now or common.present(),
-                vectors=out / "vectors",
-            )
-            load(folder, out, setup, analyzer_for(folder), model=model)
+            setup = filled(folder, Path(scratch), model=model, now=now or common.present())
             windows.append(wiring.calibration_windows(setup, collection, model, progress=common.progress))
     head = fit_head(windows)
     weights = equal_weights(windows, head)

@@ -13,6 +13,8 @@ import click
 from rerank_plugin.errors import DataError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from rerank_plugin.wiring import Setup
 
 
@@ -58,3 +60,12 @@ def load(folder: Path, out: Path, setup: Setup, analyzer: str, *, model: Path | 
         raise DataError("rerank-index load printed no JSON; run it by hand to see why") from error
     (out / "load.json").write_text(json.dumps(loaded, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     return loaded
+
+
+def filled(folder: Path, scratch: Path, *, model: Path, now: datetime) -> Setup:
+    """Where a BEIR directory can be searched: an embedded engine in ``scratch`` with vectors made by a model."""
+    from rerank_plugin.wiring import Setup
+
+    setup = Setup(engine=f"embedded:{scratch / 'engine'}", index="collection", now=now, vectors=scratch / "vectors")
+    load(folder, scratch, setup, analyzer_for(folder), model=model)
+    return setup

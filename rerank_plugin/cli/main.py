@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "model": "rerank_plugin.cli.model",
     "search": "rerank_plugin.cli.search",
     "serve": "rerank_plugin.cli.serve",
+    "train": "rerank_plugin.cli.train",
 }
 
 

@@ -155,6 +155,11 @@ def platt(sums: NDArray[np.float64], relevant: NDArray[np.bool_], shares: NDArra
 
 def ndcg_at_10(windows: Sequence[Window], head: RelevanceHead, weights: Weights) -> float:
     """Mean nDCG@10 (linear gain, ir-measures) of the windows in the order of the blend, gates as the queries ask."""
+    return float(np.mean(ndcg_by_query(windows, head, weights)))
+
+
+def ndcg_by_query(windows: Sequence[Window], head: RelevanceHead, weights: Weights) -> list[float]:
+    """nDCG@10 of each window, as :func:`ndcg_at_10` averages it."""
     import ir_measures
 
     qrels = {str(place): dict(window.judgments) for place, window in enumerate(windows)}
@@ -181,7 +186,8 @@ def ndcg_at_10(windows: Sequence[Window], head: RelevanceHead, weights: Weights)
         )
         run[str(place)] = {each.candidate.doc_id: -float(rank) for rank, each in enumerate(ranked)}
     measure = ir_measures.nDCG @ 10
-    return float(ir_measures.calc_aggregate([measure], qrels, run)[measure])
+    values = {each.query_id: float(each.value) for each in ir_measures.iter_calc([measure], qrels, run)}
+    return [values[str(place)] for place in range(len(windows))]
 
 
 def equal_weights(collections: Sequence[Sequence[Window]], head: RelevanceHead) -> Weights:

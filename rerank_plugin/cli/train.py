@@ -1,0 +1,143 @@
+"""``rerank train``: multi-factor fine-tuning on judged queries, from collections to a model folder."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rerank_plugin.cli import common
+from rerank_plugin.cli.loading import filled
+from rerank_plugin.errors import ConfigError, DataError, MissingExtraError
+
+if TYPE_CHECKING:
+    from rerank_plugin.training.settings import Settings
+    from rerank_plugin.wiring import Setup
+    from rerank_plugin.wiring.learning import Learned
+
+#: What a run was told and when it is: ``--resume`` goes on with the same.
+RUN_FILE = "training.json"
+
+
+@click.command()
+@click.option("--data", "folders", type=common.FOLDER, multiple=True, required=True, help="A BEIR directory.")
+@click.option("--out", type=common.FOLDER, required=True, help="Model folder to write; checkpoints lie in it.")
+@click.option("--config", type=common.FILE, help="Settings, a TOML or JSON file.")
+@click.option("--set", "given", multiple=True, metavar="KEY=VALUE", help="One setting; goes before the file.")
+@click.option("--max-steps", type=click.IntRange(1), help="The same as --set max_steps=N.")
+@click.option("--resume", is_flag=True, help="Go on from the last checkpoint in OUT, as the run was told before.")
+@click.option("--precision", type=click.Choice(["int8", "fp32"]), default="int8", show_default=True, help="Of weights.")
+@common.now_option
+@common.json_option
+def train(
+    folders: tuple[Path, ...],
+    out: Path,
+    config: Path | None,
+    given: tuple[str, ...],
+    max_steps: int | None,
+    resume: bool,
+    precision: str,
+    now: datetime | None,
+    as_json: bool,
+) -> None:
+    """Fine-tune what ships on judged queries: the trunk, the joining of query and document, and the factors' heads.
+
+    Each directory needs qrels/train.tsv; qrels/dev.tsv chooses the best step (without it a share of the training
+    queries does), qrels/test.tsv makes the table at the end. Documents are found the way applications find them; what
+    retrieval missed is not put in. Training stops when nDCG@10 of the final order no longer rises, and where no step
+    beat the start, the start is what is written, and said so.
+
+    \b
+    rerank train --data beir/my-collection --out my-model
+    rerank train --data beir/scifact --out my-model --set tuning=head --set learning_rate=1e-5
+    """
+    _require_training()
+    from rerank_plugin.models.folder import ModelFolder, default_model_folder
+    from rerank_plugin.wiring.learning import Learning, read_splits
+
+    settings, now = _told(out, config, given, max_steps, resume, now)
+    splits = [read_splits(folder, settings) for folder in folders]
+    names = [each.name for each in splits]
+    if len(set(names)) < len(names):
+        raise DataError(f"two of the directories are called {max(names, key=names.count)}; names must differ")
+    where = dict(zip(names, folders, strict=True))
+    with ExitStack() as scratch:
+
+        def load(name: str, model: Path) -> Setup:
+            folder = Path(scratch.enter_context(tempfile.TemporaryDirectory(prefix="rerank-train-")))
+            return filled(where[name], folder, model=model, now=now)
+
+        learning = Learning(
+            splits=splits,
+            start=ModelFolder.open(default_model_folder()),
+            settings=settings,
+            out=out,
+            load=load,
+            progress=common.progress,
+            tell=common.tell,
+        )
+        learned = learning.run(precision=precision, resume=resume)
+    _show(learned, as_json)
+
+
+def _require_training() -> None:
+    from importlib.util import find_spec
+
+    if any(find_spec(name) is None for name in ("torch", "transformers", "accelerate", "onnx", "onnxscript")):
+        raise MissingExtraError("rerank train", "train")
+
+
+def _told(
+    out: Path, config: Path | None, given: tuple[str, ...], max_steps: int | None, resume: bool, now: datetime | None
+) -> tuple[Settings, datetime]:
+    """Settings and clock of the run; written to OUT, so that a resumed run has the same.
+
+    :raises ConfigError: a setting is wrong, there is nothing to resume, or OUT holds another run.
+    """
+    from rerank_plugin.domain.features import parse_date
+    from rerank_plugin.training.settings import read_settings
+
+    file = out / RUN_FILE
+    if resume:
+        if config is not None or given or max_steps is not None or now is not None:
+            raise ConfigError("--resume goes on with the settings of the run; leave out --config, --set and --now")
+        try:
+            told = json.loads(file.read_text(encoding="utf-8"))
+            return read_settings(None, (), **told["settings"]), parse_date(told["now"])
+        except FileNotFoundError as error:
+            raise ConfigError(f"{out} holds no run to resume; leave out --resume") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(
+                f"{file} is not what rerank train wrote ({error}); start again in a new folder"
+            ) from error
+    if file.exists():
+        raise ConfigError(f"{out} holds a run already; go on with it by --resume, or give another --out")
+    settings = read_settings(config, given, max_steps=max_steps)
+    now = now or common.present()
+    out.mkdir(parents=True, exist_ok=True)
+    file.write_text(common.json_text({"now": now.isoformat(), "settings": settings.to_json()}) + "\n", encoding="utf-8")
+    return settings, now
+
+
+def _show(learned: Learned, as_json: bool) -> None:
+    account: dict[str, Any] = learned.folder.manifest.metrics["training"]
+    if as_json:
+        common.print_json({"folder": str(learned.folder.path), "model": learned.folder.name, **account})
+        return
+    trained = learned.trained
+    if trained.best_step == 0:
+        click.echo(f"no step of {trained.steps} beat the start ({trained.before:.4f}): what is written is the start")
+    else:
+        click.echo(f"validation nDCG@10 {trained.before:.4f} -> {trained.after:.4f} at step {trained.best_step}")
+    for name, line in learned.test.items():
+        interval = "" if line["ci95"] is None else "  95 % {:+.4f} .. {:+.4f}".format(*line["ci95"])
+        click.echo(
+            f"{name:16} {line['queries']} test queries: nDCG@10 {line['start']:.4f} -> {line['trained']:.4f} "
+            f"({line['delta']:+.4f}{interval})"
+        )
+    click.echo(f"written to {learned.folder.path}")

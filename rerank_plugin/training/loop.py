@@ -1,0 +1,283 @@
+"""The training loop: transformers' ``Trainer`` over a :class:`Mix`, stopped early by nDCG@10 of the final order."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
+
+from rerank_plugin.domain.factors import MAX_WEIGHT_SUM, PRIORS, Weights
+from rerank_plugin.models.batches import Row, in_batches, padded
+from rerank_plugin.ranking.relevance import Fit, RelevanceHead
+from rerank_plugin.training.calibrate import Window, ndcg_at_10
+from rerank_plugin.training.losses import listwise_softmax, squared_error
+from rerank_plugin.training.mix import INTERACTION, Batch, Collator, Mix
+
+if TYPE_CHECKING:
+    from rerank_plugin.models.tokens import TextTokenizer
+    from rerank_plugin.training.groups import Groups
+    from rerank_plugin.training.settings import Settings
+
+#: Tokens of a batch in validation, padding included.
+BUDGET = 4096
+METRIC = "eval_ndcg"
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What training came to."""
+
+    #: nDCG@10 of the validation queries: the start's own head, and the best step.
+    before: float
+    after: float
+    #: The best step and the last one; the best is 0 where no step was better than the start.
+    best_step: int
+    steps: int
+
+
+class Validation:
+    """nDCG@10 of held-out windows, in the order that serving would give.
+
+    :param windows: as the read path found them. The first ``most`` candidates in the start's order are scored again,
+        the others stay behind.
+    :param fresh: whether the cosines change with the trunk and must be made again.
+    """
+
+    def __init__(
+        self, windows: Sequence[Window], tokenizer: TextTokenizer, *, most: int, head: RelevanceHead, fresh: bool
+    ) -> None:
+        self._windows = [_first(window, most, head) for window in windows]
+        self._tokenizer, self._fresh = tokenizer, fresh
+
+    def start(self, head: RelevanceHead, weights: Weights) -> float:
+        """What the start's own head and weights give."""
+        return ndcg_at_10([replace(each, interactions=None) for each in self._windows], head, weights)
+
+    def __call__(self, mix: Mix) -> float:
+        """What the mix gives now."""
+        with torch.no_grad():
+            windows = [self._scored(mix.trunk.eval(), window) for window in self._windows]
+        return ndcg_at_10(windows, head_of(mix), weights_of(mix))
+
+    def _scored(self, trunk: nn.Module, window: Window) -> Window:
+        texts = [each.text for each in window.request.candidates]
+        asked, *read = self._tokenizer([window.request.query, *texts])
+        interactions = _run(trunk, [Row(asked.ids, each.ids) for each in read], 2)
+        candidates = window.request.candidates
+        if self._fresh:
+            vectors = _run(trunk, [Row(each.ids, []) for each in (asked, *read)], 0)
+            cosines = (vectors[1:] @ vectors[0]).tolist()
+            candidates = tuple(
+                replace(each, cosine=cosine if each.text.strip() else None)
+                for each, cosine in zip(candidates, cosines, strict=True)
+            )
+        request = replace(window.request, candidates=candidates)
+        return Window(request, interactions.numpy().astype(np.float64), window.judgments)
+
+
+def _first(window: Window, most: int, head: RelevanceHead) -> Window:
+    """The window's first candidates in the order of ``head``, renumbered."""
+    from rerank_plugin.ranking.blend import blend, in_order
+    from rerank_plugin.ranking.gate import OPEN_GATES
+    from rerank_plugin.ranking.ranker import top_score
+    from rerank_plugin.ranking.relevance import FirstStage
+
+    top = top_score(window.request.candidates)
+    ranked = in_order(
+        [
+            blend(
+                head.z(
+                    None if each.retrieval_score is None else FirstStage(each.retrieval_score, top),
+                    cosine=each.cosine,
+                    interaction=None,
+                ),
+                each,
+                Weights(),
+                OPEN_GATES,
+            )
+            for each in window.request.candidates
+        ]
+    )
+    kept = tuple(replace(each.candidate, retrieval_rank=rank) for rank, each in enumerate(ranked[:most], start=1))
+    return Window(replace(window.request, candidates=kept), None, window.judgments)
+
+
+def _run(trunk: nn.Module, rows: Sequence[Row], output: int) -> Tensor:
+    """One output of the trunk per row, in the order given."""
+    found: dict[int, Tensor] = {}
+    for batch in in_batches(rows, padded, budget=BUDGET):
+        said = trunk(**{name: torch.from_numpy(values) for name, values in batch.inputs.items()})[output]
+        found |= dict(zip(batch.indices, said, strict=True))
+    return torch.stack([found[place] for place in range(len(rows))])
+
+
+def head_of(mix: Mix) -> RelevanceHead:
+    """The slopes as serving reads them; the intercept is 0, for calibration to find."""
+    slopes = mix.slopes.tolist()
+    text = {"cosine": slopes[INTERACTION - 1], "interaction": slopes[INTERACTION]}
+    score = {"log_score": slopes[0], "relative_score": slopes[1]}
+    return RelevanceHead(
+        {
+            "score+text": Fit(intercept=0.0, **score, **text),
+            "text": Fit(intercept=0.0, **text),
+            "score": Fit(intercept=0.0, **score),
+        }
+    )
+
+
+def weights_of(mix: Mix) -> Weights:
+    """The factors' weights, scaled down to the sum that is allowed."""
+    values = mix.weights.tolist()
+    scale = min(1.0, MAX_WEIGHT_SUM / max(sum(values), 1e-9))
+    return Weights.of({factor: scale * value for factor, value in zip(PRIORS, values, strict=True)})
+
+
+class MixTrainer(Trainer):
+    """``Trainer`` with our loss, our rates and our validation."""
+
+    def __init__(self, mix: Mix, settings: Settings, validation: Validation, **more: Any) -> None:
+        self._settings, self._validation = settings, validation
+        super().__init__(model=mix, **more)
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any) -> Any:
+        """The listwise loss on z_final plus the heads' losses."""
+        batch: Batch = inputs["batch"]
+        said = model(batch)
+        loss = listwise_softmax(said.z_final, batch.grades, batch.mask)
+        for place, factor in enumerate(PRIORS):
+            share = getattr(self._settings, f"{factor}_loss")
+            if share > 0:
+                known = batch.known[..., place] & batch.mask
+                loss = loss + share * squared_error(said.predicted[..., place], batch.utilities[..., place], known)
+        return (loss, said) if return_outputs else loss
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """nDCG@10 of the validation queries."""
+        mix = cast(Mix, self.model)
+        metrics = {METRIC: self._validation(mix)}
+        mix.train()
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, cast(Any, metrics))
+        return metrics
+
+    def create_optimizer(self, *_: Any) -> torch.optim.Optimizer:
+        """Rates by layer (Howard and Ruder 2018); what the tuning leaves alone is in no group."""
+        if self.optimizer is None:
+            kind, options = Trainer.get_optimizer_cls_and_kwargs(self.args)
+            self.optimizer = kind(rates(cast(Mix, self.model), self._settings), **options)
+        return self.optimizer
+
+    def _get_train_sampler(self, *_: Any) -> Any:
+        return torch.utils.data.SequentialSampler(cast(Any, self.train_dataset))  # groups are drawn by their number
+
+
+def seeded(seed: int) -> None:
+    """Every generator that training draws from, before anything is drawn."""
+    from transformers import set_seed
+
+    set_seed(seed)
+
+
+def rates(mix: Mix, settings: Settings) -> list[dict[str, Any]]:
+    """Parameter groups of an optimizer; parameters outside of them are frozen."""
+    trunk = mix.trunk
+    mix.requires_grad_(False)
+    own = [trunk.segment_bias, trunk.interaction_weight, trunk.interaction_offset]
+    own += [mix.log_slopes, mix.log_weights, *mix.heads.parameters()]
+    groups = [{"params": own, "lr": settings.head_rate, "weight_decay": 0.0}]
+    if settings.tuning == "full":
+        parts = [trunk.embeddings, *trunk.layers]
+        frozen = 0 if settings.frozen_layers == 0 else settings.frozen_layers + 1
+        for place, part in enumerate(parts[frozen:], start=frozen):
+            rate = settings.learning_rate * settings.layer_decay ** (len(parts) - 1 - place)
+            groups.append({"params": list(part.parameters()), "lr": rate, "weight_decay": settings.weight_decay})
+    for group in groups:
+        for parameter in cast(list[nn.Parameter], group["params"]):
+            parameter.requires_grad_(True)
+    return groups
+
+
+def train(
+    mix: Mix, groups: Groups, validation: Validation, tokenizer: TextTokenizer, settings: Settings, *, out: Path,
+    before: float, resume: bool,
+) -> Trained:  # fmt: skip
+    """Trains ``mix`` in place and leaves it at its best step; at its start where no step was better.
+
+    :param out: folder of checkpoints.
+    :param before: the start's nDCG@10 on the validation queries.
+    :param resume: go on from the last complete checkpoint.
+    """
+    start = {name: value.detach().clone() for name, value in mix.state_dict().items()}
+    rates(mix, settings)
+    trainer = MixTrainer(
+        mix,
+        settings,
+        validation,
+        args=_arguments(settings, out),
+        train_dataset=cast(Any, groups),
+        eval_dataset=cast(Any, [0]),
+        data_collator=cast(Any, Collator(tokenizer)),
+        callbacks=[EarlyStoppingCallback(early_stopping_patience=settings.patience)],
+    )
+    checkpoint = last_checkpoint(out) if resume else None
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    after = float(trainer.state.best_metric or 0.0)
+    best = int(str(trainer.state.best_model_checkpoint or "-0").rpartition("-")[2])
+    if after <= before:
+        mix.load_state_dict(start)
+        after, best = before, 0
+    return Trained(before, after, best, trainer.state.global_step)
+
+
+def _arguments(settings: Settings, out: Path) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(out),
+        max_steps=settings.max_steps,
+        per_device_train_batch_size=settings.groups,
+        gradient_accumulation_steps=settings.accumulation,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=settings.schedule,
+        warmup_steps=round(settings.warmup_share * settings.max_steps),
+        optim=settings.optimizer,
+        max_grad_norm=settings.clip,
+        eval_strategy="steps",
+        eval_steps=settings.validate_every,
+        save_strategy="steps",
+        save_steps=settings.validate_every,
+        save_total_limit=2,
+        logging_steps=min(10, settings.validate_every),
+        load_best_model_at_end=True,
+        metric_for_best_model=METRIC,
+        greater_is_better=True,
+        seed=settings.seed,
+        use_cpu=not torch.cuda.is_available(),
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+        disable_tqdm=not sys.stderr.isatty(),
+        report_to=["tensorboard"],
+    )
+
+
+def last_checkpoint(out: Path) -> Path | None:
+    """The newest checkpoint that was written to its end; ones that were not are removed.
+
+    The state is written last, so a checkpoint without a readable one was cut off.
+    """
+    found = sorted(out.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
+    for path in found:
+        try:
+            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            shutil.rmtree(path)
+        else:
+            return path
+    return None

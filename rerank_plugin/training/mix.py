@@ -1,0 +1,160 @@
+"""The whole final order as one differentiable module: trunk, calibrated head, factor weights (DESIGN 3).
+
+``Mix.forward`` gives z_final up to a constant per query, which a listwise loss does not see: the same sum that
+``ranking/relevance.py`` and ``ranking/blend.py`` make at serving (tests/training/test_mix.py holds them together). So
+the interaction is trained for what it adds to the first stage and the cosine, not for ranking alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from rerank_plugin.domain.candidate import NEUTRAL
+from rerank_plugin.domain.factors import PRIORS, Weights
+from rerank_plugin.models.batches import Row, padded
+from rerank_plugin.training.two_mode import CLOSED, TwoModeModel
+
+if TYPE_CHECKING:
+    from rerank_plugin.models.tokens import TextTokenizer
+    from rerank_plugin.ranking.relevance import Fit
+    from rerank_plugin.training.groups import Group
+
+#: Inputs of the head that are known before the trunk runs, in the order of ``Batch.given``.
+GIVEN = ("log_score", "relative_score", "cosine")
+INTERACTION = len(GIVEN)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Groups as tensors; ``queries`` groups of at most ``candidates`` candidates."""
+
+    #: ``input_ids``, ``segment_ids``, ``position_ids``: (pairs, tokens), int64; one row per real candidate.
+    rows: Mapping[str, Tensor]
+    #: (queries, candidates), bool: where there is a candidate; its true places are the rows, in order.
+    mask: Tensor
+    #: (queries, candidates, len(GIVEN)).
+    given: Tensor
+    #: (queries, candidates, len(PRIORS)), in [0, 1].
+    utilities: Tensor
+    #: The same, bool: whether the feature is known.
+    known: Tensor
+    #: (queries, len(PRIORS)), in [0.2, 1].
+    gates: Tensor
+    #: (queries, candidates), at least 0.
+    grades: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the mix says of a batch."""
+
+    #: (queries, candidates): z_final up to a constant per query; 0 where there is no candidate.
+    z_final: Tensor
+    #: (queries, candidates): what the trunk alone says.
+    interaction: Tensor
+    #: (queries, candidates, len(PRIORS)), in (0, 1): what the heads predict of each factor from query and document.
+    predicted: Tensor
+
+
+class Mix(nn.Module):
+    """A two-mode trunk, the slopes of its relevance head, a weight and a head per factor.
+
+    :param fit: slopes to start from; half of the cosine's goes to the interaction, which starts as a cosine too, so
+        that training starts at the order of the fit.
+    :param weights: of the factors, to start from; one that is 0 stays 0, because its user wanted none.
+    :param opened: attention logits between query and document get this instead of being shut out, at most 0.
+    """
+
+    def __init__(self, trunk: TwoModeModel, *, fit: Fit, weights: Weights, opened: float) -> None:
+        super().__init__()
+        self.trunk = trunk
+        with torch.no_grad():
+            trunk.segment_bias.clamp_(min=opened, max=0.0) if opened > CLOSED else None
+        shared = fit.cosine / 2 if fit.interaction == 0.0 else fit.cosine
+        start = [fit.log_score, fit.relative_score, shared, fit.interaction or fit.cosine / 2]
+        #: (len(GIVEN) + 1,): logarithms, so that no slope turns negative.
+        self.log_slopes = nn.Parameter(torch.tensor([max(each, 1e-3) for each in start]).log())
+        wanted = torch.tensor([weights[factor] for factor in PRIORS])
+        self.register_buffer("wanted", wanted > 0)
+        self.log_weights = nn.Parameter(wanted.clamp(min=1e-3).log())
+        self.heads = nn.Linear(trunk.dimensions, len(PRIORS))
+        nn.init.zeros_(self.heads.weight)  # they start by saying 1/2 of everything
+        nn.init.zeros_(self.heads.bias)
+
+    @property
+    def slopes(self) -> Tensor:
+        """(len(GIVEN) + 1,), above 0: of the given inputs, then of the interaction."""
+        return self.log_slopes.exp()
+
+    @property
+    def weights(self) -> Tensor:
+        """(len(PRIORS),), at least 0, in log-odds."""
+        return self.log_weights.exp() * self.get_buffer("wanted")
+
+    def forward(self, batch: Batch) -> Said:
+        """What the trunk, the head and the factors say of every candidate."""
+        _, second, logits = self.trunk(**batch.rows)
+        interaction = _placed(logits, batch.mask)
+        z = batch.given @ self.slopes[:INTERACTION] + self.slopes[INTERACTION] * interaction
+        asked = (batch.gates * self.weights).unsqueeze(1)  # (queries, 1, factors)
+        z_final = z + (asked * (batch.utilities - NEUTRAL)).sum(dim=-1)
+        predicted = torch.sigmoid(_placed(self.heads(second), batch.mask))
+        return Said(z_final.masked_fill(~batch.mask, 0.0), interaction, predicted)
+
+
+def _placed(values: Tensor, mask: Tensor) -> Tensor:
+    """(pairs, ...) values at the true places of ``mask``, zeros elsewhere."""
+    empty = values.new_zeros((*mask.shape, *values.shape[1:]))
+    return empty.masked_scatter(mask.reshape(*mask.shape, *[1] * (values.dim() - 1)).expand_as(empty), values)
+
+
+class Collator:
+    """Groups -> ``Batch``.
+
+    :param tokenizer: cuts query and document, each to its own limit.
+    """
+
+    def __init__(self, tokenizer: TextTokenizer) -> None:
+        self._tokenizer = tokenizer
+
+    def __call__(self, groups: Sequence[Group]) -> dict[str, Batch]:
+        """The batch under the name of the model's parameter."""
+        widest = max(len(group.candidates) for group in groups)
+        rows: list[Row] = []
+        for group in groups:
+            asked = self._tokenizer([group.query])[0].ids
+            rows += [Row(asked, each.ids) for each in self._tokenizer([each.text for each in group.candidates])]
+        batch = Batch(
+            rows={name: torch.from_numpy(values) for name, values in padded(rows).items()},
+            mask=torch.tensor([[place < len(group.candidates) for place in range(widest)] for group in groups]),
+            given=_stacked([_given(group) for group in groups], widest),
+            utilities=_stacked([group.utilities for group in groups], widest),
+            known=_stacked([group.known for group in groups], widest).bool(),
+            gates=torch.tensor([group.gates for group in groups]),
+            grades=_stacked([[[grade] for grade in group.grades] for group in groups], widest).squeeze(-1),
+        )
+        return {"batch": batch}
+
+
+def _given(group: Group) -> list[list[float]]:
+    """(candidates, len(GIVEN)): as ``Fit.z`` reads them."""
+    import math
+
+    found = []
+    for each in group.candidates:
+        own = max(each.retrieval_score or 0.0, 0.0)
+        found.append([math.log1p(own), own / group.top if group.top > 0 else 0.0, each.cosine or 0.0])
+    return found
+
+
+def _stacked(tables: Sequence[Sequence[Sequence[float]]], rows: int) -> Tensor:
+    """(tables, rows, columns): every table filled up with rows of zeros."""
+    filled = torch.zeros((len(tables), rows, len(tables[0][0])))
+    for place, table in enumerate(tables):
+        filled[place, : len(table)] = torch.tensor(table, dtype=torch.float32)
+    return filled

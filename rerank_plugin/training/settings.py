@@ -1,0 +1,146 @@
+"""What ``rerank train`` may be told: one flat list of names, from a file and from ``--set``."""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from rerank_plugin.errors import ConfigError, os_error_line
+
+TUNINGS = ("full", "head")
+SCHEDULES = ("linear", "cosine", "constant_with_warmup")
+OPTIMIZERS = ("adamw_torch", "sgd", "adafactor")
+MAX_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a model is trained.
+
+    :raises ConfigError: a value is out of its range.
+    """
+
+    seed: int = 0
+    max_steps: int = 300
+    #: ``full`` trains the trunk; ``head`` only how query and document are joined, so that vectors stay what they were.
+    tuning: str = "full"
+    #: Lowest layers that stay as they are, embeddings with them; counts for ``full``.
+    frozen_layers: int = 0
+    #: Of the top layer; each layer below learns ``layer_decay`` times as fast.
+    learning_rate: float = 2e-5
+    layer_decay: float = 0.9
+    #: Of biases, heads, slopes and weights, which are few and start far from their best.
+    head_rate: float = 2e-3
+    optimizer: str = "adamw_torch"
+    schedule: str = "linear"
+    warmup_share: float = 0.1
+    weight_decay: float = 0.01
+    #: Length that gradients are cut to.
+    clip: float = 1.0
+    #: Candidates of a group, groups of a batch, batches of a step.
+    group_size: int = 8
+    groups: int = 4
+    accumulation: int = 1
+    #: A candidate without judgment is no negative where its cosine is above the relevant one's by more than this.
+    margin: float = 0.0
+    #: Tokens of a query, and of a document, that are read in training and validation.
+    tokens: int = 128
+    #: Where the attention between query and document starts, as a logit; -10000 is shut.
+    opened: float = -3.0
+    #: How much the heads' losses count beside the listwise loss on the final order, per factor.
+    authority_loss: float = 0.05
+    freshness_loss: float = 0.05
+    novelty_loss: float = 0.05
+    popularity_loss: float = 0.05
+    #: Steps between validations, and how many without a better one end the training.
+    validate_every: int = 25
+    patience: int = 4
+    #: Share of the queries that validate where there is no split for it, and how many at most.
+    validate_share: float = 0.2
+    validate_queries: int = 60
+    #: Candidates of a query that validation scores again; the others stay behind them.
+    validate_window: int = 30
+    #: Queries of the table at the end, drawn at random.
+    test_queries: int = 200
+
+    def __post_init__(self) -> None:
+        bounds: dict[str, tuple[float, float]] = {
+            "max_steps": (1, 1e6), "frozen_layers": (0, 1000), "learning_rate": (0, 1), "layer_decay": (0, 1),
+            "head_rate": (0, 1), "warmup_share": (0, 1), "weight_decay": (0, 1), "clip": (1e-6, 1e6),
+            "group_size": (2, 1000), "groups": (1, 4096), "accumulation": (1, 4096), "margin": (-2, 2),
+            "tokens": (8, 8192), "opened": (-1e4, 0), "authority_loss": (0, 100), "freshness_loss": (0, 100),
+            "novelty_loss": (0, 100), "popularity_loss": (0, 100), "validate_every": (1, 1e6), "patience": (1, 1e6),
+            "validate_share": (0.01, 0.9), "validate_queries": (1, 1e5), "validate_window": (2, 1000),
+            "test_queries": (0, 1e6), "seed": (0, 2**32 - 1),
+        }  # fmt: skip
+        for name, (low, high) in bounds.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ConfigError(f"{name} must be between {low:g} and {high:g}, got {value!r}")
+        for name, allowed in (("tuning", TUNINGS), ("schedule", SCHEDULES), ("optimizer", OPTIMIZERS)):
+            if getattr(self, name) not in allowed:
+                raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Every setting by name."""
+        return asdict(self)
+
+
+def read_settings(path: Path | None, given: Sequence[str], **more: Any) -> Settings:
+    """Settings of a TOML or JSON file, then ``key=value`` pairs, then ``more`` that is not ``None``.
+
+    :raises ConfigError: the file cannot be read, a name is unknown, or a value is of the wrong kind.
+    """
+    values = {} if path is None else _file(path)
+    for pair in given:
+        name, sign, value = pair.partition("=")
+        if not sign:
+            raise ConfigError(f"settings are written key=value, got {pair!r}")
+        values[name.strip()] = value.strip()
+    values |= {name: value for name, value in more.items() if value is not None}
+    return _settings(values)
+
+
+def _settings(values: Mapping[str, Any]) -> Settings:
+    kinds = {each.name: type(each.default) for each in fields(Settings)}
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in kinds:
+            raise ConfigError(f"unknown setting {name!r}; the settings are {', '.join(kinds)}")
+        found[name] = _value(name, value, kinds[name])
+    return Settings(**found)
+
+
+def _value(name: str, value: Any, kind: type) -> Any:
+    """A value of a file, or a text of the command line, as the setting's kind."""
+    try:
+        if kind is str and isinstance(value, str):
+            return value
+        if kind is str or isinstance(value, bool):
+            raise ValueError
+        number = float(value)
+        if not math.isfinite(number) or (kind is int and number != int(number)):
+            raise ValueError
+        return kind(number)
+    except (TypeError, ValueError) as error:
+        wanted = {int: "a whole number", float: "a number", str: "a word"}[kind]
+        raise ConfigError(f"{name} must be {wanted}, got {value!r}") from error
+
+
+def _file(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES).decode("utf-8")
+        found = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except OSError as error:
+        raise ConfigError(os_error_line(error)) from error
+    except ValueError as error:
+        raise ConfigError(f"{path} is neither JSON nor TOML ({error}); write lines like max_steps = 300") from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path} must hold settings by name, such as max_steps = 300")
+    return found

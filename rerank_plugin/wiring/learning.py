@@ -1,0 +1,248 @@
+"""Joins collections, the read path and the training loop for ``rerank train``."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rerank_plugin.errors import DataError, ModelFolderError
+from rerank_plugin.wiring import Progress, Setup, calibration_windows
+
+if TYPE_CHECKING:
+    from rerank_plugin.evaluation.collection import Collection, Query
+    from rerank_plugin.models.folder import ModelFolder
+    from rerank_plugin.training.calibrate import Window
+    from rerank_plugin.training.loop import Trained
+    from rerank_plugin.training.settings import Settings
+
+#: Fills an engine with a collection's documents, their vectors made by a model: (name, model) -> where to search.
+Load = Callable[[str, Path], Setup]
+#: Texts that the rounding of weights is fitted on.
+ROUNDING_TEXTS = 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Splits:
+    """A collection's queries by what they are for; no text is in two of them."""
+
+    name: str
+    train: Collection
+    dev: Collection
+    #: ``None`` where nothing is held back for the table at the end.
+    test: Collection | None
+
+
+def read_splits(folder: Path, settings: Settings) -> Splits:
+    """The splits of a BEIR directory: ``qrels/{train,dev,test}.tsv``; without ``dev`` some of ``train`` validate.
+
+    A training query with the text of a validating or tested one is left out.
+
+    :raises DataError: no ``train``, or too few queries.
+    """
+    from rerank_plugin.evaluation.collection import read_beir
+
+    parts = {name: read_beir(folder, name) for name in ("train", "dev", "test") if _has(folder, name)}
+    if "train" not in parts:
+        raise DataError(f"{folder} has no qrels/train.tsv; training needs judged queries that are not tested on")
+    train, test = parts["train"], parts.get("test")
+    if test is not None:
+        train = _without(train, test.queries)
+    if "dev" in parts:
+        dev = parts["dev"] if test is None else _without(parts["dev"], test.queries)
+        train, dev = _without(train, dev.queries), drawn(dev, settings.validate_queries, settings.seed)
+    else:
+        train, dev = split_by_query(
+            train, share=settings.validate_share, most=settings.validate_queries, seed=settings.seed
+        )
+    for part, kept in (("train", train), ("dev", dev)):
+        if not kept.queries:
+            raise DataError(f"{folder} has no query left for {part}: every text is tested on too; give other queries")
+    most = settings.test_queries
+    return Splits(
+        name=train.name, train=train, dev=dev, test=drawn(test, most, settings.seed) if test and most else None
+    )
+
+
+def _has(folder: Path, split: str) -> bool:
+    return any((folder / "qrels" / f"{split}.tsv{end}").is_file() for end in ("", ".gz"))
+
+
+def split_by_query(collection: Collection, *, share: float, most: int, seed: int) -> tuple[Collection, Collection]:
+    """Queries to learn from and queries to validate on; equal texts stay on one side.
+
+    :param share: of the queries that validate, in (0, 1).
+    :param most: queries that validate at most.
+    :raises DataError: fewer than two different queries.
+    """
+    from rerank_plugin.evaluation.collection import same_text
+
+    texts = sorted({same_text(query.text) for query in collection.queries})
+    if len(texts) < 2:
+        raise DataError(f"{collection.name} has {len(texts)} judged query; training needs at least 2, one to validate")
+    random.Random(seed).shuffle(texts)
+    held = set(texts[: max(1, min(most, int(share * len(texts))))])
+    aside = tuple(query for query in collection.queries if same_text(query.text) in held)
+    return _without(collection, aside), _only(collection, aside)
+
+
+def drawn(collection: Collection, most: int, seed: int) -> Collection:
+    """At most so many of the queries, drawn at random, in the order of the file: files are often sorted by source."""
+    if len(collection.queries) <= most:
+        return collection
+    chosen = {query.query_id for query in random.Random(seed).sample(collection.queries, most)}
+    return _only(collection, [query for query in collection.queries if query.query_id in chosen])
+
+
+def _without(collection: Collection, left_out: Sequence[Query]) -> Collection:
+    from rerank_plugin.evaluation.collection import same_text
+
+    texts = {same_text(each.text) for each in left_out}
+    return _only(collection, [query for query in collection.queries if same_text(query.text) not in texts])
+
+
+def _only(collection: Collection, kept: Sequence[Query]) -> Collection:
+    grades = {query.query_id: collection.qrels[query.query_id] for query in kept}
+    return replace(collection, queries=tuple(kept), qrels=grades)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """A finished training."""
+
+    folder: ModelFolder
+    trained: Trained
+    #: Collection -> the table's line: start, trained, the difference with its interval.
+    test: Mapping[str, Mapping[str, Any]]
+    #: Queries per split.
+    queries: Mapping[str, Mapping[str, int]]
+
+
+@dataclass
+class Learning:
+    """From collections to a model folder.
+
+    :param start: the model folder that training starts from; its read path finds the candidates.
+    :param load: fills an engine.
+    """
+
+    splits: Sequence[Splits]
+    start: ModelFolder
+    settings: Settings
+    out: Path
+    load: Load
+    progress: Progress
+    tell: Callable[[str], None]
+
+    def run(self, *, precision: str, resume: bool) -> Learned:
+        """Trains, exports, fits the numbers of the new folder and compares on the test splits.
+
+        :raises RerankError: the start cannot be trained, or a collection cannot be searched.
+        """
+        found = self._windows(self.start.path)
+        trained = self._trained(found, precision, resume)
+        after = self._windows(self.out, parts=("dev", "test"))
+        from rerank_plugin.models.folder import update_manifest
+        from rerank_plugin.training.calibrate import equal_weights, fit_head
+
+        dev = [windows["dev"] for windows in after.values()]
+        head = fit_head(dev)
+        weights = equal_weights(dev, head)
+        folder = update_manifest(self.out, relevance=head.to_manifest(), weights=weights.as_dict())
+        test = self._compared(found, after, folder)
+        queries = {each.name: {"train": len(each.train.queries), "dev": len(each.dev.queries)} for each in self.splits}
+        account = {
+            "settings": self.settings.to_json(),
+            "start": self.start.name,
+            "queries": queries,
+            "dev": {"before": round(trained.before, 4), "after": round(trained.after, 4)},
+            "best_step": trained.best_step,
+            "steps": trained.steps,
+            "test": test,
+        }
+        metrics = {"training": account}
+        return Learned(folder=update_manifest(self.out, metrics=metrics), trained=trained, test=test, queries=queries)
+
+    def _windows(
+        self, model: Path, parts: Sequence[str] = ("train", "dev", "test")
+    ) -> dict[str, dict[str, list[Window]]]:
+        """Collection -> split -> windows, by the read path of a model; documents are encoded by it."""
+        found: dict[str, dict[str, list[Window]]] = {}
+        for each in self.splits:
+            setup = self.load(each.name, model)
+            found[each.name] = {
+                part: calibration_windows(setup, collection, model, progress=self.progress)
+                for part in parts
+                if (collection := getattr(each, part)) is not None
+            }
+        return found
+
+    def _trained(self, found: Mapping[str, Mapping[str, list[Window]]], precision: str, resume: bool) -> Trained:
+        """The best step of the training, exported to ``out``."""
+        from rerank_plugin.domain.factors import Weights
+        from rerank_plugin.models.tokens import TextTokenizer
+        from rerank_plugin.ranking.relevance import RelevanceHead
+        from rerank_plugin.training.export import export_model
+        from rerank_plugin.training.groups import Groups
+        from rerank_plugin.training.loop import Validation, seeded, train
+        from rerank_plugin.training.mix import Mix
+        from rerank_plugin.training.two_mode import load_backbone, shipped_backbone
+
+        settings = self.settings
+        head = RelevanceHead.from_manifest(self.start.relevance, where=str(self.start.path))
+        if "score+text" not in head.fits or self.start.manifest.kind != "two-mode":
+            raise ModelFolderError(f"{self.start.path} is no two-mode model; train from one")
+        weights = Weights.of(self.start.weights)
+        seeded(settings.seed)
+        backbone = load_backbone(shipped_backbone())
+        tokenizer = TextTokenizer(self.start.read("tokenizer").decode("utf-8"), settings.tokens)
+        windows = [window for splits in found.values() for window in splits["train"]]
+        size, count = settings.group_size, settings.max_steps * settings.groups * settings.accumulation
+        groups = Groups(windows, size=size, count=count, margin=settings.margin, seed=settings.seed)
+        dev = [window for splits in found.values() for window in splits["dev"]]
+        fresh = settings.tuning == "full"
+        validation = Validation(dev, tokenizer, most=settings.validate_window, head=head, fresh=fresh)
+        before = validation.start(head, weights)
+        self.tell(f"{groups.usable} queries to learn from, {len(dev)} validate: nDCG@10 {before:.4f} at the start")
+        mix = Mix(backbone.model, fit=head.fits["score+text"], weights=weights, opened=settings.opened)
+        done = train(
+            mix, groups, validation, tokenizer, settings,
+            out=self.out / "checkpoints", before=before, resume=resume,
+        )  # fmt: skip
+        if done.best_step == 0:
+            backbone = load_backbone(shipped_backbone())  # as it was before the attention was opened
+        self.tell(f"best at step {done.best_step} of {done.steps}: nDCG@10 {done.after:.4f}; exporting ...")
+        texts = [
+            each.text for window in windows[:ROUNDING_TEXTS] for each in window.request.candidates[:1] if each.text
+        ]
+        export_model(backbone, self.out, name=self.out.resolve().name, precision=precision, texts=texts)
+        return done
+
+    def _compared(
+        self, before: Mapping[str, Mapping[str, list[Window]]], after: Mapping[str, Mapping[str, list[Window]]],
+        folder: ModelFolder,
+    ) -> dict[str, dict[str, Any]]:  # fmt: skip
+        """The start and the trained model on the test splits, each by its own read path."""
+        from rerank_plugin.domain.factors import Weights
+        from rerank_plugin.evaluation.significance import paired
+        from rerank_plugin.ranking.relevance import RelevanceHead
+        from rerank_plugin.training.calibrate import ndcg_by_query
+
+        table: dict[str, dict[str, Any]] = {}
+        for name in after:
+            if "test" not in after[name]:
+                continue
+            values = []
+            for model, windows in ((self.start, before[name]["test"]), (folder, after[name]["test"])):
+                head = RelevanceHead.from_manifest(model.relevance, where=str(model.path))
+                values.append(ndcg_by_query(windows, head, Weights.of(model.weights)))
+            said = paired([new - old for old, new in zip(*values, strict=True)], seed=self.settings.seed)
+            old, new = (sum(each) / len(each) for each in values)
+            table[name] = {
+                "queries": len(values[0]), "start": round(old, 4), "trained": round(new, 4),
+                "delta": round(said.delta, 4), "ci95": said.ci95 and [round(each, 4) for each in said.ci95],
+                "wins": said.wins, "ties": said.ties, "losses": said.losses,
+            }  # fmt: skip
+        return table
