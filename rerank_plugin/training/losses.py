@@ -1,12 +1,12 @@
 """What fine-tuning minimises: losses of the relevance head and of the factor heads.
 
-Queries come padded: ``scores`` (queries, candidates), ``grades`` of the same shape, at least 0, and ``mask`` of the same
-shape, True where a real candidate (for a factor: a known label) stands. What lies under a False of the mask may be
+Queries come padded: ``scores`` (queries, candidates), ``grades`` of the same shape, at least 0, and ``mask`` of the
+same shape, True where a real candidate (for a factor: a known label) stands. What lies under a False of the mask may be
 anything, infinities and NaN included; it reaches neither the value nor a gradient. Every loss is a scalar: a mean over
-the queries, or over the single labels, from which something can be learned, so that the size of a query's list and the
-amount of padding do not weigh. Where nothing can be learned the loss is exactly 0 and still has a graph behind it, all of
-whose gradients are 0: a training step needs no special case. Half-precision inputs are computed in float32. A NaN among
-the real scores is passed on, or a training run that has come apart would look like one that has converged.
+the queries, or over the single labels, from which something can be learned, so that the amount of padding does not
+weigh. Where nothing can be learned the loss is exactly 0 and still has a graph behind it, all of whose gradients are 0:
+a training step needs no special case. Half-precision inputs are computed in float32. A NaN among the real scores is
+passed on, or a training run that has come apart would look like one that has converged.
 
 :raises DataError: in every loss, for shapes that differ, a mask that is not bool, and labels out of range.
 """
@@ -70,10 +70,10 @@ def pairwise_logistic(scores: Tensor, grades: Tensor, mask: Tensor) -> Tensor:
 def lambda_loss(scores: Tensor, grades: Tensor, mask: Tensor, k: int | None = 10) -> Tensor:
     """The pairwise loss, each pair weighted by what a swap would change of nDCG@k (Wang et al. 2018; Burges 2010).
 
-    Gain is linear, as in the measures of this project; the logarithm is natural, so that the gradients are LambdaRank's.
-    The weights follow the present scores and are constants to the gradient. Among equal scores the lower grade is ranked
-    first: a model that has not told its candidates apart still has pairs to learn from, and the order in which a batch
-    lists them plays no part.
+    Gain is linear, as in the measures of this project; the logarithm is natural, so that the gradients are those of
+    LambdaRank. The weights follow the present scores and are constants to the gradient. Among equal scores the lower
+    grade is ranked first: a model that has not told its candidates apart still has pairs to learn from, and the order in
+    which a batch lists them plays no part.
 
     :param scores, grades, mask: (queries, candidates); grades at least 0.
     :param k: ranks that the measure looks at, at least 1; ``None`` for all.
@@ -215,18 +215,19 @@ def reversed_gradient(x: Tensor, strength: float = 1.0) -> Tensor:
     """
     if not 0.0 <= strength < float("inf"):
         raise ConfigError(f"the strength of the reversed gradient is {strength}; it must be at least 0 and finite")
-    return cast(Tensor, GradientReversal.apply(x, strength))  # type: ignore[no-untyped-call]
+    return cast(Tensor, GradientReversal.apply(x, strength))
 
 
 class ClickModel(nn.Module):
     """Negative log-likelihood of clicks, where the place on the page has its own share in a click.
 
     The log-odds of a click are the head's logit plus a learned bias of the position. As in PAL (Guo et al. 2019) the
-    position is known in training only: when serving, the head is used alone and this tower is left behind. PAL multiplies
-    two probabilities; the sum of log-odds is the form of Zhao et al. 2019, and it keeps the head's logit a log-odds. The
-    first place has bias 0, or a constant could wander between tower and head; so the head tells how a document would
-    fare on the first place. Dropout takes the bias away from single impressions in training, so that the head cannot
-    leave to the tower what it could tell itself; the others are not scaled up, which would shrink the learned biases.
+    position is known in training only: when serving, the head is used alone and this tower is left behind. PAL
+    multiplies two probabilities; the sum of log-odds is the form of Zhao et al. 2019, and it keeps the head's logit a
+    log-odds. The first place has bias 0, or a constant could wander between tower and head; so the head tells how a
+    document would fare on the first place. Dropout takes the bias away from single impressions in training, so that the
+    head cannot leave to the tower what it could tell itself; the others are not scaled up, which would shrink the
+    learned biases.
 
     :param places: places with a bias of their own, at least 1; whatever lies below shares the last one's.
     :param dropout: share of impressions without a bias in training, from 0 to below 1.
@@ -251,8 +252,8 @@ class ClickModel(nn.Module):
     def forward(self, logit: Tensor, clicks: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
         """Scalar, at least 0: mean negative log-likelihood over the impressions.
 
-        :param logit, clicks, positions, mask: of one shape, whichever; clicks are 0 or 1, positions integers from 1, both
-            where the mask is True.
+        :param logit, clicks, positions, mask: of one shape, whichever; clicks are 0 or 1, positions integers from 1,
+            both where the mask is True.
         """
         known, clicked = _known(logit, clicks, mask)
         _same_shape(logit, positions, mask)
