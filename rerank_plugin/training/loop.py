@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
+from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainingArguments
 
 from rerank_plugin.domain.factors import MAX_WEIGHT_SUM, PRIORS, Weights
 from rerank_plugin.models.batches import Row, in_batches, padded
 from rerank_plugin.ranking.relevance import Fit, RelevanceHead
 from rerank_plugin.training.calibrate import Window, ndcg_at_10
-from rerank_plugin.training.losses import listwise_softmax, squared_error
 from rerank_plugin.training.mix import INTERACTION, Batch, Collator, Mix
+from rerank_plugin.training.objective import losses_of
 
 if TYPE_CHECKING:
     from rerank_plugin.models.tokens import TextTokenizer
@@ -144,20 +144,19 @@ def weights_of(mix: Mix) -> Weights:
 class MixTrainer(Trainer):
     """``Trainer`` with our loss, our rates and our validation."""
 
-    def __init__(self, mix: Mix, settings: Settings, validation: Validation, **more: Any) -> None:
-        self._settings, self._validation = settings, validation
+    def __init__(
+        self, mix: Mix, settings: Settings, validation: Validation, tell: Callable[[str], None], **more: Any
+    ) -> None:
+        self._settings, self._validation, self._tell = settings, validation, tell
         super().__init__(model=mix, **more)
 
-    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **_: Any) -> Any:
-        """The listwise loss on z_final plus the heads' losses."""
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, *_: Any, **__: Any
+    ) -> Any:
+        """The balance of the losses on the final order and on the heads."""
         batch: Batch = inputs["batch"]
         said = model(batch)
-        loss = listwise_softmax(said.z_final, batch.grades, batch.mask)
-        for place, factor in enumerate(PRIORS):
-            share = getattr(self._settings, f"{factor}_loss")
-            if share > 0:
-                known = batch.known[..., place] & batch.mask
-                loss = loss + share * squared_error(said.predicted[..., place], batch.utilities[..., place], known)
+        loss = cast(Mix, self.model).balance(losses_of(said, batch, self._settings))
         return (loss, said) if return_outputs else loss
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
@@ -166,6 +165,9 @@ class MixTrainer(Trainer):
         metrics = {METRIC: self._validation(mix)}
         mix.train()
         self.log(metrics)
+        losses = [each["loss"] for each in self.state.log_history if "loss" in each]
+        lost = f", loss {losses[-1]:.4f}" if losses else ""
+        self._tell(f"step {self.state.global_step} of {self.args.max_steps}: nDCG@10 {metrics[METRIC]:.4f}{lost}")
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, cast(Any, metrics))
         return metrics
 
@@ -192,7 +194,7 @@ def rates(mix: Mix, settings: Settings) -> list[dict[str, Any]]:
     trunk = mix.trunk
     mix.requires_grad_(False)
     own = [trunk.segment_bias, trunk.interaction_weight, trunk.interaction_offset]
-    own += [mix.log_slopes, mix.log_weights, *mix.heads.parameters()]
+    own += [mix.log_slopes, mix.log_weights, *mix.heads.parameters(), *mix.balance.parameters()]
     groups = [{"params": own, "lr": settings.head_rate, "weight_decay": 0.0}]
     if settings.tuning == "full":
         parts = [trunk.embeddings, *trunk.layers]
@@ -208,7 +210,7 @@ def rates(mix: Mix, settings: Settings) -> list[dict[str, Any]]:
 
 def train(
     mix: Mix, groups: Groups, validation: Validation, tokenizer: TextTokenizer, settings: Settings, *, out: Path,
-    before: float, resume: bool,
+    before: float, resume: bool, tell: Callable[[str], None],
 ) -> Trained:  # fmt: skip
     """Trains ``mix`` in place and leaves it at its best step; at its start where no step was better.
 
@@ -222,12 +224,14 @@ def train(
         mix,
         settings,
         validation,
+        tell,
         args=_arguments(settings, out),
         train_dataset=cast(Any, groups),
         eval_dataset=cast(Any, [0]),
         data_collator=cast(Any, Collator(tokenizer)),
         callbacks=[EarlyStoppingCallback(early_stopping_patience=settings.patience)],
     )
+    trainer.remove_callback(PrinterCallback)  # it prints on standard output, which is for data
     checkpoint = last_checkpoint(out) if resume else None
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     after = float(trainer.state.best_metric or 0.0)

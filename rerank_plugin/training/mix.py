@@ -57,12 +57,12 @@ class Said:
     z_final: Tensor
     #: (queries, candidates): what the trunk alone says.
     interaction: Tensor
-    #: (queries, candidates, len(PRIORS)), in (0, 1): what the heads predict of each factor from query and document.
-    predicted: Tensor
+    #: (queries, candidates, len(PRIORS)): log-odds of what the heads predict of each factor from query and document.
+    heads: Tensor
 
 
 class Mix(nn.Module):
-    """A two-mode trunk, the slopes of its relevance head, a weight and a head per factor.
+    """A two-mode trunk, the slopes of its relevance head, a weight and a head per factor, and the losses' balance.
 
     :param fit: slopes to start from; half of the cosine's goes to the interaction, which starts as a cosine too, so
         that training starts at the order of the fit.
@@ -70,11 +70,11 @@ class Mix(nn.Module):
     :param opened: attention logits between query and document get this instead of being shut out, at most 0.
     """
 
-    def __init__(self, trunk: TwoModeModel, *, fit: Fit, weights: Weights, opened: float) -> None:
+    def __init__(self, trunk: TwoModeModel, *, fit: Fit, weights: Weights, opened: float, balance: nn.Module) -> None:
         super().__init__()
-        self.trunk = trunk
+        self.trunk, self.balance = trunk, balance
         with torch.no_grad():
-            trunk.segment_bias.clamp_(min=opened, max=0.0) if opened > CLOSED else None
+            trunk.segment_bias.clamp_(min=max(opened, CLOSED))
         shared = fit.cosine / 2 if fit.interaction == 0.0 else fit.cosine
         start = [fit.log_score, fit.relative_score, shared, fit.interaction or fit.cosine / 2]
         #: (len(GIVEN) + 1,): logarithms, so that no slope turns negative.
@@ -103,8 +103,7 @@ class Mix(nn.Module):
         z = batch.given @ self.slopes[:INTERACTION] + self.slopes[INTERACTION] * interaction
         asked = (batch.gates * self.weights).unsqueeze(1)  # (queries, 1, factors)
         z_final = z + (asked * (batch.utilities - NEUTRAL)).sum(dim=-1)
-        predicted = torch.sigmoid(_placed(self.heads(second), batch.mask))
-        return Said(z_final.masked_fill(~batch.mask, 0.0), interaction, predicted)
+        return Said(z_final.masked_fill(~batch.mask, 0.0), interaction, _placed(self.heads(second), batch.mask))
 
 
 def _placed(values: Tensor, mask: Tensor) -> Tensor:

@@ -12,9 +12,14 @@ from typing import Any
 
 from rerank_plugin.errors import ConfigError, os_error_line
 
-TUNINGS = ("full", "head")
-SCHEDULES = ("linear", "cosine", "constant_with_warmup")
-OPTIMIZERS = ("adamw_torch", "sgd", "adafactor")
+#: Settings that are one of a few words.
+WORDS = {
+    "tuning": ("full", "head"),
+    "schedule": ("linear", "cosine", "constant_with_warmup"),
+    "optimizer": ("adamw_torch", "sgd", "adafactor"),
+    "loss": ("listwise", "ranknet", "lambda", "pointwise"),
+    "balance": ("fixed", "uncertainty", "stochastic"),
+}
 MAX_BYTES = 1 << 20
 
 
@@ -52,7 +57,12 @@ class Settings:
     tokens: int = 128
     #: Where the attention between query and document starts, as a logit; -10000 is shut.
     opened: float = -3.0
-    #: How much the heads' losses count beside the listwise loss on the final order, per factor.
+    #: On the final order.
+    loss: str = "listwise"
+    #: How the losses are joined, and the least share of relevance's weight where that is learned.
+    balance: str = "fixed"
+    relevance_floor: float = 0.5
+    #: How much the heads' losses count beside the loss on the final order, per factor.
     authority_loss: float = 0.05
     freshness_loss: float = 0.05
     novelty_loss: float = 0.05
@@ -76,13 +86,13 @@ class Settings:
             "tokens": (8, 8192), "opened": (-1e4, 0), "authority_loss": (0, 100), "freshness_loss": (0, 100),
             "novelty_loss": (0, 100), "popularity_loss": (0, 100), "validate_every": (1, 1e6), "patience": (1, 1e6),
             "validate_share": (0.01, 0.9), "validate_queries": (1, 1e5), "validate_window": (2, 1000),
-            "test_queries": (0, 1e6), "seed": (0, 2**32 - 1),
+            "test_queries": (0, 1e6), "seed": (0, 2**32 - 1), "relevance_floor": (0, 0.99),
         }  # fmt: skip
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ConfigError(f"{name} must be between {low:g} and {high:g}, got {value!r}")
-        for name, allowed in (("tuning", TUNINGS), ("schedule", SCHEDULES), ("optimizer", OPTIMIZERS)):
+        for name, allowed in WORDS.items():
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
 

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shutil import copytree
 from typing import TYPE_CHECKING, Any
 
 from rerank_plugin.errors import DataError, ModelFolderError
@@ -141,16 +142,19 @@ class Learning:
 
         :raises RerankError: the start cannot be trained, or a collection cannot be searched.
         """
-        found = self._windows(self.start.path)
-        trained = self._trained(found, precision, resume)
-        after = self._windows(self.out, parts=("dev", "test"))
-        from rerank_plugin.models.folder import update_manifest
+        from rerank_plugin.models.folder import ModelFolder, update_manifest
         from rerank_plugin.training.calibrate import equal_weights, fit_head
 
-        dev = [windows["dev"] for windows in after.values()]
-        head = fit_head(dev)
-        weights = equal_weights(dev, head)
-        folder = update_manifest(self.out, relevance=head.to_manifest(), weights=weights.as_dict())
+        found = self._windows(self.start.path)
+        trained = self._trained(found, precision, resume)
+        if trained.best_step == 0:
+            after, folder = found, ModelFolder.open(self.out)
+        else:
+            after = self._windows(self.out, parts=("dev", "test"))
+            dev = [windows["dev"] for windows in after.values()]
+            head = fit_head(dev)
+            weights = equal_weights(dev, head)
+            folder = update_manifest(self.out, relevance=head.to_manifest(), weights=weights.as_dict())
         test = self._compared(found, after, folder)
         queries = {each.name: {"train": len(each.train.queries), "dev": len(each.dev.queries)} for each in self.splits}
         account = {
@@ -188,6 +192,7 @@ class Learning:
         from rerank_plugin.training.groups import Groups
         from rerank_plugin.training.loop import Validation, seeded, train
         from rerank_plugin.training.mix import Mix
+        from rerank_plugin.training.objective import balance_of
         from rerank_plugin.training.two_mode import load_backbone, shipped_backbone
 
         settings = self.settings
@@ -206,13 +211,20 @@ class Learning:
         validation = Validation(dev, tokenizer, most=settings.validate_window, head=head, fresh=fresh)
         before = validation.start(head, weights)
         self.tell(f"{groups.usable} queries to learn from, {len(dev)} validate: nDCG@10 {before:.4f} at the start")
-        mix = Mix(backbone.model, fit=head.fits["score+text"], weights=weights, opened=settings.opened)
+        mix = Mix(
+            backbone.model,
+            fit=head.fits["score+text"],
+            weights=weights,
+            opened=settings.opened,
+            balance=balance_of(settings),
+        )
         done = train(
             mix, groups, validation, tokenizer, settings,
-            out=self.out / "checkpoints", before=before, resume=resume,
+            out=self.out / "checkpoints", before=before, resume=resume, tell=self.tell,
         )  # fmt: skip
         if done.best_step == 0:
-            backbone = load_backbone(shipped_backbone())  # as it was before the attention was opened
+            copytree(self.start.path, self.out, dirs_exist_ok=True)
+            return done
         self.tell(f"best at step {done.best_step} of {done.steps}: nDCG@10 {done.after:.4f}; exporting ...")
         texts = [
             each.text for window in windows[:ROUNDING_TEXTS] for each in window.request.candidates[:1] if each.text

@@ -1,0 +1,54 @@
+"""What is made small: a listwise loss on the final order and one loss per factor's head, in a balance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor
+
+from rerank_plugin.domain.factors import PRIORS
+from rerank_plugin.training.balance import Balance, Method
+from rerank_plugin.training.losses import (
+    binary_cross_entropy,
+    lambda_loss,
+    listwise_softmax,
+    pairwise_logistic,
+    soft_cross_entropy,
+    squared_error,
+)
+
+if TYPE_CHECKING:
+    from rerank_plugin.training.mix import Batch, Said
+    from rerank_plugin.training.settings import Settings
+
+#: Losses on the final order, by the setting ``loss``.
+ORDER_LOSSES = {
+    "listwise": listwise_softmax,
+    "ranknet": pairwise_logistic,
+    "lambda": lambda_loss,
+    "pointwise": binary_cross_entropy,
+}
+#: Factors that say how likely something is (credible, wanted); the others are amounts, and get a squared error.
+LIKELIHOODS = ("authority", "popularity")
+
+
+def balance_of(settings: Settings) -> Balance:
+    """The balance of the settings' losses; a factor whose loss counts 0 is in none."""
+    shares = {factor: getattr(settings, f"{factor}_loss") for factor in PRIORS}
+    weights = {"relevance": 1.0, **{factor: share for factor, share in shares.items() if share > 0}}
+    return Balance(weights, cast(Method, settings.balance), floor=settings.relevance_floor, seed=settings.seed)
+
+
+def losses_of(said: Said, batch: Batch, settings: Settings) -> dict[str, Tensor]:
+    """Each loss by name; a factor that no candidate of the batch has a feature for is exactly 0."""
+    found = {"relevance": ORDER_LOSSES[settings.loss](said.z_final, batch.grades, batch.mask)}
+    for place, factor in enumerate(PRIORS):
+        if getattr(settings, f"{factor}_loss") > 0:
+            logit, target = said.heads[..., place], batch.utilities[..., place]
+            known = batch.known[..., place] & batch.mask
+            if factor in LIKELIHOODS:
+                found[factor] = soft_cross_entropy(logit, target, known)
+            else:
+                found[factor] = squared_error(torch.sigmoid(logit), target, known)
+    return found
