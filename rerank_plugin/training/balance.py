@@ -23,13 +23,13 @@ class Balance(nn.Module):
     """One total of several losses, each of them at least 0.
 
     ``fixed``: the sum of weight * loss. ``uncertainty`` (Kendall et al. 2018): the sum of loss / sigma^2 + log sigma,
-    one learned sigma per loss, which starts where 1 / sigma^2 is the weight given, or at the nearer bound. ``stochastic``
-    (Carmel et al. 2020, stochastic label aggregation): one loss of the batch, drawn with a probability in proportion to
-    its weight.
+    one learned sigma per loss, which starts where 1 / sigma^2 is the weight given, or at the nearer bound.
+    ``stochastic`` (Carmel et al. 2020, stochastic label aggregation): one loss of the batch, drawn with a probability in
+    proportion to its weight.
 
-    Under ``uncertainty`` a loss that is easy to make small can take nearly all the weight. Relevance is what the product
-    is judged by: its weight is raised where it would be a smaller share of all weights than ``floor``. Sigma learns as
-    if it were not, so that the floor holds a share up without driving sigma against its bound.
+    Under ``uncertainty`` a loss that is easy to make small can take nearly all the weight. Relevance is what the
+    product is judged by: its weight is raised where it would be a smaller share of all weights than ``floor``. Sigma
+    learns as if it were not, so that the floor holds a share up without driving sigma against its bound.
 
     :param weights: per loss, above 0 and finite. A loss that shall not count is left out.
     :param relevance: the name of the loss that has the floor.

@@ -72,8 +72,8 @@ def lambda_loss(scores: Tensor, grades: Tensor, mask: Tensor, k: int | None = 10
 
     Gain is linear, as in the measures of this project; the logarithm is natural, so that the gradients are those of
     LambdaRank. The weights follow the present scores and are constants to the gradient. Among equal scores the lower
-    grade is ranked first: a model that has not told its candidates apart still has pairs to learn from, and the order in
-    which a batch lists them plays no part.
+    grade is ranked first: a model that has not told its candidates apart still has pairs to learn from, and the order
+    in which a batch lists them plays no part.
 
     :param scores, grades, mask: (queries, candidates); grades at least 0.
     :param k: ranks that the measure looks at, at least 1; ``None`` for all.
