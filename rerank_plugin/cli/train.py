@@ -66,6 +66,7 @@ def train(
     if len(set(names)) < len(names):
         raise DataError(f"two of the directories are called {max(names, key=names.count)}; names must differ")
     where = dict(zip(names, folders, strict=True))
+    _keep(out, settings, now)
     with ExitStack() as scratch:
 
         def load(name: str, model: Path) -> Setup:
@@ -95,7 +96,7 @@ def _require_training() -> None:
 def _told(
     out: Path, config: Path | None, given: tuple[str, ...], max_steps: int | None, resume: bool, now: datetime | None
 ) -> tuple[Settings, datetime]:
-    """Settings and clock of the run; written to OUT, so that a resumed run has the same.
+    """Settings and clock of the run.
 
     :raises ConfigError: a setting is wrong, there is nothing to resume, or OUT holds another run.
     """
@@ -117,11 +118,16 @@ def _told(
             ) from error
     if file.exists():
         raise ConfigError(f"{out} holds a run already; go on with it by --resume, or give another --out")
-    settings = read_settings(config, given, max_steps=max_steps)
-    now = now or common.present()
+    return read_settings(config, given, max_steps=max_steps), now or common.present()
+
+
+def _keep(out: Path, settings: Settings, now: datetime) -> None:
+    """Writes to OUT what the run was told, so that a resumed one is told the same."""
+    from rerank_plugin.models.folder import write_whole
+
     out.mkdir(parents=True, exist_ok=True)
-    file.write_text(common.json_text({"now": now.isoformat(), "settings": settings.to_json()}) + "\n", encoding="utf-8")
-    return settings, now
+    told = {"now": now.isoformat(), "settings": settings.to_json()}
+    write_whole(out / RUN_FILE, (common.json_text(told) + "\n").encode("utf-8"))
 
 
 def _show(learned: Learned, as_json: bool) -> None:

@@ -1,0 +1,101 @@
+"""``rerank train`` from a BEIR directory to a model folder that ranks, without torch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rerank_plugin.cli.main import main
+from rerank_plugin.models.folder import ModelFolder
+
+pytestmark = [pytest.mark.train, pytest.mark.filterwarnings("ignore")]
+
+
+def collection(folder: Path, *, splits: tuple[str, ...] = ("train", "test")) -> Path:
+    """Documents that all match every query; the relevant ones say "approved", which no query does."""
+    (folder / "qrels").mkdir(parents=True)
+    documents = [
+        {"_id": f"d{number}", "title": "", "text": f"report of the {kind} number {number}", "metadata": {}}
+        for number in range(8)
+        for kind in ["approved vessel" if number < 3 else "rejected vessel"]
+    ]
+    _write(folder / "corpus.jsonl", documents)
+    _write(folder / "queries.jsonl", [{"_id": f"q{n}", "text": f"report of vessel {n + 20}"} for n in range(20)])
+    for place, split in enumerate(splits):
+        rows = [f"q{n}\td{d}\t1" for n in range(10 * place, 10 * place + 10) for d in range(3)]
+        (folder / "qrels" / f"{split}.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *rows]) + "\n")
+    return folder
+
+
+def _write(path: Path, records: list[dict[str, object]]) -> None:
+    path.write_text("".join(json.dumps(each) + "\n" for each in records), encoding="utf-8")
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        main(["train", *arguments])
+    said = capsys.readouterr()
+    return int(ended.value.code or 0), said.out, said.err
+
+
+STEPS = ["max_steps=8", "validate_every=4", "tokens=16", "groups=2", "group_size=6", "learning_rate=5e-4"]
+SETTINGS = [part for setting in STEPS for part in ("--set", setting)]
+
+
+def test_from_judged_queries_to_a_folder_that_ranks_better(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    data, out = collection(tmp_path / "vessels"), tmp_path / "model"
+    told = ["--data", str(data), "--out", str(out), *SETTINGS, "--precision", "fp32", "--now", "2026-01-01", "--json"]
+    status, output, errors = run(capsys, *told)
+    assert status == 0, errors
+    account = json.loads(output)
+    assert account["queries"] == {"vessels": {"train": 8, "dev": 2}}
+    assert account["best_step"] in {4, 8}
+    line = account["test"]["vessels"]
+    assert line["queries"] == 10
+    assert line["trained"] > line["start"]
+    folder = ModelFolder.open(out)  # its checksums are verified
+    assert not folder.interaction["closed"]
+    assert folder.manifest.metrics["training"]["test"] == account["test"]
+    assert "10 queries validate" not in errors
+    assert "step 4 of 8: nDCG@10" in errors
+
+    # the same order in a process that has no torch
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from rerank_plugin.models.folder import ModelFolder\n"
+        "from rerank_plugin.models.load import open_model\n"
+        "said = open_model(ModelFolder.open(sys.argv[1])).interact('report of vessel 30', sys.argv[2:])\n"
+        "print(said.logits.argmax())"
+    )
+    texts = ["report of the rejected vessel number 7", "report of the approved vessel number 1"]
+    found = subprocess.run([sys.executable, "-c", code, str(out), *texts], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "1"
+
+    status, _, errors = run(capsys, "--data", str(data), "--out", str(out))
+    assert status == 1
+    assert errors.startswith(f"Error: {out} holds a run already; go on with it by --resume")
+
+
+@pytest.mark.parametrize(
+    ("splits", "arguments", "line"),
+    [
+        (("test",), [], "has no qrels/train.tsv; training needs judged queries"),
+        (("train",), ["--resume"], "holds no run to resume; leave out --resume"),
+        (("train",), ["--resume", "--max-steps", "3"], "--resume goes on with the settings of the run"),
+        (("train",), ["--set", "speed=1"], "unknown setting 'speed'"),
+        (("train",), ["--config", "missing.toml"], "missing.toml"),
+    ],
+)
+def test_mistakes_are_one_line_and_write_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, splits: tuple[str, ...], arguments: list[str], line: str
+) -> None:
+    data = collection(tmp_path / "vessels", splits=splits)
+    status, output, errors = run(capsys, "--data", str(data), "--out", str(tmp_path / "model"), *arguments)
+    assert (status, output) == (1, "")
+    assert line in errors
+    assert errors.count("\n") == 1
+    assert not (tmp_path / "model").exists()

@@ -1,0 +1,118 @@
+"""The mix that is trained is the sum that serves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from rerank_plugin.domain.factors import PRIORS, Weights
+from rerank_plugin.domain.features import Features
+from rerank_plugin.ranking.blend import blend
+from rerank_plugin.ranking.relevance import FirstStage, Fit
+from rerank_plugin.training.balance import Balance
+from rerank_plugin.training.groups import Group
+from rerank_plugin.training.loop import head_of, rates, weights_of
+from rerank_plugin.training.mix import Collator, Mix
+from rerank_plugin.training.objective import balance_of, losses_of
+from rerank_plugin.training.settings import Settings
+from training.training_samples import small_trunk, tokenizer, window
+
+pytestmark = [pytest.mark.train, pytest.mark.filterwarnings("ignore")]
+
+FIT = Fit(intercept=-2.0, log_score=0.7, relative_score=1.3, cosine=4.0)
+WEIGHTS = Weights(authority=0.5, freshness=0.2)
+
+
+def mix(opened: float = -1.0, fit: Fit = FIT) -> Mix:
+    return Mix(small_trunk(), fit=fit, weights=WEIGHTS, opened=opened, balance=Balance({"relevance": 1.0}))
+
+
+def group(size: int = 4, query: str = "latest sorting") -> Group:
+    features = [Features(authority=0.1 * place, freshness=0.9 - 0.1 * place) for place in range(size)]
+    texts = [f"document about sorting {'and more ' * place}" for place in range(size)]
+    found = window(query, texts, [1], cosines=[0.1 * place for place in range(size)], features=features)
+    return Group(query, found.request.candidates, tuple(found.grades.tolist()), float(size))
+
+
+def test_z_final_is_that_of_the_serving_code() -> None:
+    tested, one = mix(), group()
+    batch = Collator(tokenizer())([one, group(2, "sorting")])["batch"]
+    with torch.no_grad():
+        said = tested(batch)
+    head, weights = head_of(tested), weights_of(tested)
+    served = [
+        blend(
+            head.z(
+                FirstStage(each.retrieval_score or 0.0, one.top),
+                cosine=each.cosine,
+                interaction=float(said.interaction[0, place]),
+            ),
+            each,
+            weights,
+            dict(zip(PRIORS, one.gates, strict=True)),
+        ).z_final
+        for place, each in enumerate(one.candidates)
+    ]
+    assert said.z_final[0].numpy() == pytest.approx(np.array(served), abs=1e-5)
+
+
+def test_it_starts_at_the_order_of_the_fit() -> None:
+    """Shut, the trunk's logit is a cosine, so both halves of the cosine's slope act on a cosine."""
+    start = mix(opened=-1e4)
+    assert start.slopes.tolist() == pytest.approx([0.7, 1.3, 2.0, 2.0])
+    assert weights_of(start).as_dict() == pytest.approx(WEIGHTS.as_dict(), abs=1e-6)
+    again = mix(fit=Fit(intercept=0.0, log_score=0.7, relative_score=1.3, cosine=3.0, interaction=1.5))
+    assert again.slopes.tolist() == pytest.approx([0.7, 1.3, 3.0, 1.5])
+
+
+def test_padding_changes_nothing() -> None:
+    tested, collate = mix(), Collator(tokenizer())
+    with torch.no_grad():
+        alone = tested(collate([group(2)])["batch"])
+        beside = tested(collate([group(2), group(6)])["batch"])
+    assert beside.z_final[0, :2].numpy() == pytest.approx(alone.z_final[0].numpy(), abs=1e-5)
+    assert beside.z_final[0, 2:].tolist() == [0.0] * 4
+
+
+def test_what_the_tuning_leaves_alone_gets_no_gradient() -> None:
+    for tuning, frozen, layers in (("head", 0, []), ("full", 0, [0, 1]), ("full", 1, [1]), ("full", 2, [])):
+        tested = mix()
+        settings = Settings(tuning=tuning, frozen_layers=frozen)
+        groups = rates(tested, settings)
+        losses_of(
+            tested(Collator(tokenizer())([group()])["batch"]), Collator(tokenizer())([group()])["batch"], settings
+        )["relevance"].backward()
+        moved = [place for place, layer in enumerate(tested.trunk.layers) if next(layer.parameters()).grad is not None]
+        assert moved == layers
+        assert tested.trunk.segment_bias.grad is not None
+        embedded = next(tested.trunk.embeddings.parameters()).requires_grad
+        assert embedded == (tuning == "full" and frozen == 0)
+        assert len({id(each) for one in groups for each in one["params"]}) == sum(len(one["params"]) for one in groups)
+
+
+def test_lower_layers_learn_slower() -> None:
+    settings = Settings(learning_rate=1e-4, layer_decay=0.5)
+    assert [one["lr"] for one in rates(mix(), settings)[1:]] == pytest.approx([2.5e-5, 5e-5, 1e-4])
+
+
+@pytest.mark.parametrize("loss", ["listwise", "ranknet", "lambda", "pointwise"])
+@pytest.mark.parametrize("method", ["fixed", "uncertainty", "stochastic"])
+def test_every_loss_in_every_balance_teaches_trunk_and_slopes(loss: str, method: str) -> None:
+    settings = Settings(loss=loss, balance=method)
+    tested = Mix(small_trunk(), fit=FIT, weights=WEIGHTS, opened=-1.0, balance=balance_of(settings))
+    batch = Collator(tokenizer())([group(), group(3)])["batch"]
+    total = sum(tested.balance(losses_of(tested(batch), batch, settings)) for _ in range(12))
+    total.backward()
+    assert torch.isfinite(total)
+    assert tested.log_slopes.grad is not None
+    assert bool(tested.log_slopes.grad.abs().sum() > 0)
+    assert bool(torch.isfinite(tested.heads.weight.grad).all())
+
+
+def test_a_weight_that_nobody_wanted_stays_zero() -> None:
+    tested = mix()
+    tested(Collator(tokenizer())([group()])["batch"]).z_final.sum().backward()
+    assert tested.log_weights.grad is not None
+    assert tested.log_weights.grad[2:].tolist() == [0.0, 0.0]
+    assert weights_of(tested).novelty == weights_of(tested).popularity == 0.0

@@ -1,0 +1,56 @@
+"""Settings of training: a file, then pairs, every mistake one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rerank_plugin.errors import ConfigError
+from rerank_plugin.training.settings import Settings, read_settings
+
+
+def test_pairs_go_before_the_file_and_options_before_both(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text('max_steps = 7\ntuning = "head"\nlearning_rate = 1\n')
+    found = read_settings(file, ["learning_rate=1e-5", "max_steps=8"], max_steps=9, seed=None)
+    assert (found.max_steps, found.tuning, found.learning_rate, found.seed) == (9, "head", 1e-5, 0)
+    file = tmp_path / "settings.json"
+    file.write_text('{"max_steps": 3}')
+    assert read_settings(file, []) == Settings(max_steps=3)
+    assert read_settings(None, (), **Settings(seed=4).to_json()) == Settings(seed=4)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("max_steps=2.5", "max_steps must be a whole number, got '2.5'"),
+        ("max_steps=0", "max_steps must be between 1 and 1e"),
+        ("learning_rate=nan", "learning_rate must be a number, got 'nan'"),
+        ("tuning=lora", "tuning must be one of full, head, got 'lora'"),
+        ("steps=1", "unknown setting 'steps'; the settings are seed, "),
+        ("steps", "settings are written key=value, got 'steps'"),
+        ("opened=1", "opened must be between -10000 and 0, got 1.0"),
+    ],
+)
+def test_mistakes_are_one_line(text: str, line: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_settings(None, [text])
+    assert str(caught.value).startswith(line)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line"),
+    [
+        ("a.toml", "max_steps", "is neither JSON nor TOML"),
+        ("a.json", "[1]", "must hold settings by name"),
+        ("a.json", '{"max_steps": true}', "max_steps must be a whole number, got True"),
+    ],
+)
+def test_files_that_are_no_settings(tmp_path: Path, name: str, content: str, line: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ConfigError, match=line):
+        read_settings(tmp_path / name, [])
+    with pytest.raises(ConfigError, match="missing"):
+        read_settings(tmp_path / "missing", [])
