@@ -67,7 +67,7 @@ def test_the_tower_recovers_planted_biases_and_the_head_is_freed_of_them() -> No
 
     def fitted(model: ClickModel, where: Tensor) -> tuple[list[float], float]:
         head = torch.zeros(2, requires_grad=True)
-        optimizer = torch.optim.LBFGS([head, model.lower], max_iter=60, line_search_fn="strong_wolfe")
+        optimizer = torch.optim.LBFGS([head, model.lower], max_iter=20, line_search_fn="strong_wolfe")
 
         def closure() -> Tensor:
             optimizer.zero_grad()
