@@ -24,8 +24,8 @@ class Balance(nn.Module):
 
     ``fixed``: the sum of weight * loss. ``uncertainty`` (Kendall et al. 2018): the sum of loss / sigma^2 + log sigma,
     one learned sigma per loss, which starts where 1 / sigma^2 is the weight given, or at the nearer bound.
-    ``stochastic`` (Carmel et al. 2020, stochastic label aggregation): one loss of the batch, drawn with a probability in
-    proportion to its weight.
+    ``stochastic`` (Carmel et al. 2020, stochastic label aggregation): one loss of the batch, drawn with a probability
+    in proportion to its weight.
 
     Under ``uncertainty`` a loss that is easy to make small can take nearly all the weight. Relevance is what the
     product is judged by: its weight is raised where it would be a smaller share of all weights than ``floor``. Sigma

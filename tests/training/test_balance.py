@@ -19,7 +19,7 @@ pytestmark = pytest.mark.train
 
 def losses(**values: float) -> dict[str, Tensor]:
     """One scalar per name, each with a gradient of its own."""
-    return {name: torch.tensor(value, requires_grad=True) for name, value in values.items()}
+    return {name: torch.tensor(float(value), requires_grad=True) for name, value in values.items()}
 
 
 def weights_of(balance: Balance, given_losses: dict[str, Tensor]) -> dict[str, float]:
