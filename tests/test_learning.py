@@ -49,5 +49,5 @@ def test_nothing_left_to_learn_from_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has 1 judged query; training needs at least 2, one to validate"):
         read_splits(folder, Settings())
     folder = directory(tmp_path / "d", {"0": "a", "1": "A"}, train=["0"], dev=["1"], test=["1"])
-    with pytest.raises(DataError, match="has no query left for train: each stands in another split too"):
+    with pytest.raises(DataError, match="has no query left for train: each is in another split too"):
         read_splits(folder, Settings())

@@ -60,7 +60,7 @@ def read_splits(folder: Path, settings: Settings) -> Splits:
         )
     for part, kept in (("train", train), ("dev", dev)):
         if not kept.queries:
-            raise DataError(f"{folder} has no query left for {part}: each stands in another split too; give other queries")
+            raise DataError(f"{folder} has no query left for {part}: each is in another split too; give others")
     most = settings.test_queries
     return Splits(
         name=train.name, train=train, dev=dev, test=drawn(test, most, settings.seed) if test and most else None

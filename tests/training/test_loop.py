@@ -21,7 +21,7 @@ from rerank_plugin.training.loop import Trained, Validation, last_checkpoint, se
 from rerank_plugin.training.mix import Mix
 from rerank_plugin.training.objective import balance_of
 from rerank_plugin.training.settings import Settings
-from training.training_samples import small_trunk, tokenizer, window
+from training.training_samples import one_thread, small_trunk, tokenizer, window
 
 pytestmark = [pytest.mark.train, pytest.mark.filterwarnings("ignore")]
 
@@ -61,9 +61,10 @@ def run(
     validation = Validation(windows(6, 12), read, most=6, head=HEAD, fresh=settings.tuning == "full")
     start = validation.start(HEAD, Weights()) if before is None else before
     told: list[str] = []
-    done = train(
-        mix, groups, validation, read, settings, out=out, before=start, resume=resume, tell=tell or told.append
-    )
+    with one_thread():
+        done = train(
+            mix, groups, validation, read, settings, out=out, before=start, resume=resume, tell=tell or told.append
+        )
     return done, mix, told
 
 

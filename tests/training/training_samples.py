@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from transformers import BertConfig, BertModel
@@ -14,6 +15,17 @@ from rerank_plugin.models.tokens import TextTokenizer
 from rerank_plugin.ranking.types import RankRequest
 from rerank_plugin.training.calibrate import Window
 from rerank_plugin.training.two_mode import TwoModeModel
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Matrices are so small here that threads would only wait for each other, long on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def tokenizer(tokens: int = 24) -> TextTokenizer:
