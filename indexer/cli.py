@@ -8,6 +8,7 @@ import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ import click
 
 from indexer.options import (
     ENGINE,
+    EVENTS,
     FILE,
     FOLDER,
     clock_of,
     encoder_of,
+    events_of,
     half_life_of,
     print_report,
     progress_of,
@@ -43,7 +46,13 @@ def commands() -> None:
 )
 @click.option("--format", "form", type=click.Choice(["jsonl", "csv", "parquet"]), help="[default: by the suffix]")
 @click.option("--links", type=FILE, help='Links between documents: {"from","to"} per line, or two columns with a tab.')
-@click.option("--events", type=FILE, help='Counts per document: {"_id","views",...} or {"_id","event"} per line.')
+@click.option(
+    "--events",
+    metavar=EVENTS,
+    callback=events_of,
+    help='Counts per document: {"_id","views",...} or {"_id","event"} per line; ubi is ubi_queries and ubi_events of '
+    "the engine.",
+)
 @click.option("--vectors", type=FOLDER, help="Folder for the vector index; without it there is no novelty.")
 @click.option("--model", type=FOLDER, help="Model folder that makes the vectors.  [default: the shipped one]")
 @click.option("--signals", type=FILE, help="TOML or JSON naming the fields of dates, links, trust and counts.")
@@ -62,6 +71,7 @@ def load_command(**options: Any) -> None:
 
     Bad records are counted, listed with their line and reason, and stop nothing.
     """
+    from indexer.events.engine import events_file
     from indexer.load import LoadJob, load
     from rerank_plugin.engines.connect import connect
 
@@ -70,7 +80,6 @@ def load_command(**options: Any) -> None:
         docs=options["docs"],
         form=options["form"],
         links=options["links"],
-        events=options["events"],
         vectors=options["vectors"],
         now=clock_of(options["now"]),
         half_life_days=half_life_of(options["half_life_days"]),
@@ -81,8 +90,12 @@ def load_command(**options: Any) -> None:
         run_id=uuid.uuid4().hex,
     )
     encoder = None if job.vectors is None else encoder_of(options["model"])
-    with _closed(connect(options["engine"])) as client:
-        report = load(job, client, encoder, progress_of())
+    progress = progress_of()
+    with (
+        events_file(options["events"], options["engine"], progress) as events,
+        _closed(connect(options["engine"])) as client,
+    ):
+        report = load(replace(job, events=events), client, encoder, progress)
     print_report(report, as_json=options["as_json"])
 
 

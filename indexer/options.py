@@ -14,6 +14,7 @@ import click
 from rerank_plugin.errors import ConfigError
 
 if TYPE_CHECKING:
+    from indexer.events.engine import Ubi
     from indexer.progress import Progress
     from indexer.report import LoadReport
     from indexer.signal_config import SignalConfig
@@ -21,6 +22,24 @@ if TYPE_CHECKING:
 
 FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+def events_of(ctx: click.Context, param: click.Parameter, value: str | None) -> Path | Ubi | None:
+    """``--events``: a file, or the engine's own indexes; a file whose name is ``ubi`` is written ``./ubi``."""
+    from indexer.events.engine import Ubi
+
+    kind, colon, names = (value or "").partition(":")
+    if value is None or kind != "ubi":
+        found: Path | None = None if value is None else FILE.convert(value, param, ctx)
+        return found
+    given = [each.strip() for each in names.split(",")]
+    if colon and (len(given) != 2 or not all(given)):
+        raise click.BadParameter(f"{value!r} does not name two indexes; write ubi, or ubi:QUERIES,EVENTS", ctx, param)
+    return Ubi(*given) if colon else Ubi()
+
+
+#: How ``--help`` shows the values that :func:`events_of` takes.
+EVENTS = "FILE|ubi[:QUERIES,EVENTS]"
 ENGINE = click.option("--engine", required=True, help="http(s)://host:9200 or embedded:PATH.")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import click
 
 from indexer.options import (
     ENGINE,
+    EVENTS,
     FILE,
     FOLDER,
     clock_of,
     encoder_of,
+    events_of,
     half_life_of,
     print_report,
     progress_of,
@@ -26,7 +29,12 @@ from indexer.options import (
 @click.command("refresh")
 @ENGINE
 @click.option("--index", required=True, help="An enriched index, or an alias of one.")
-@click.option("--events", type=FILE, help="Counts per document, as for load: all of them, not only the new ones.")
+@click.option(
+    "--events",
+    metavar=EVENTS,
+    callback=events_of,
+    help="Counts or a log, as for load: all of them, not only the new ones.",
+)
 @click.option("--links", type=FILE, help="Links between documents, as for load: all that records do not hold.")
 @click.option("--vectors", type=FOLDER, help="The vector folder of the index: new documents in, deleted ones out.")
 @click.option("--model", type=FOLDER, help="Model folder that makes the vectors.  [default: the shipped one]")
@@ -40,6 +48,7 @@ from indexer.options import (
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def refresh_command(**options: Any) -> None:
     """Features for documents written since, and for what new events and links changed."""
+    from indexer.events.engine import events_file
     from indexer.refresh.job import RefreshJob, refresh_index
     from indexer.reindex.verify import account_of
     from indexer.reindex.wire import Wire, quiet
@@ -50,7 +59,6 @@ def refresh_command(**options: Any) -> None:
     job = RefreshJob(
         index=options["index"],
         links=options["links"],
-        events=options["events"],
         vectors=options["vectors"],
         refit=options["refit"],
         signals=None if options["signals"] is None else signals_of(options["signals"]),
@@ -62,9 +70,12 @@ def refresh_command(**options: Any) -> None:
         run_id=uuid.uuid4().hex,
     )
     wire = Wire.open(options["engine"])
+    progress = progress_of()
     try:
         encoder = encoder_of(options["model"]) if job.vectors is not None else None
-        done = refresh_index(job, wire, progress_of(), encoder)
+        with events_file(options["events"], options["engine"], progress) as events:
+            job = replace(job, events=events)
+            done = refresh_index(job, wire, progress, encoder)
         report = LoadReport(
             index=done.index,
             alias=None if done.index == job.index else job.index,

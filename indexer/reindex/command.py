@@ -44,7 +44,7 @@ ENGINE_VECTORS = "engine"
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
 @click.option("--state", type=_NEW_FILE, help="Where the run notes how far it is.  [default: DEST.reindex.json]")
 @click.option("--links", type=FILE, help="Links between documents, as for load.")
-@click.option("--events", type=FILE, help="Counts per document, as for load.")
+@click.option("--events", type=FILE, help="Counts per document or a log, a file as for load.")
 @click.option("--vectors", metavar="DIR|engine", help="Folder for the vector index, or a k-NN field of the engine.")
 @click.option("--model", type=FOLDER, help="Model folder that makes the vectors.  [default: the shipped one]")
 @click.option("--signals", type=FILE, help="TOML or JSON naming the fields of dates, links, trust and counts.")
