@@ -24,7 +24,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "time": ("time", "timestamp"),
     "position": ("position",),
     "actor": ("user", "client_id", "session", "session_id"),
-    "query": ("query", "user_query"),
+    "query": ("user_query", "query"),  # in UBI ``query`` is the whole request, ``user_query`` the words typed
     "query_id": ("query_id",),
     "count": ("count",),
 }

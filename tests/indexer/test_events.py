@@ -175,6 +175,16 @@ def test_user_behavior_insights_are_read(summary: Any) -> None:
     assert found.counts["d2"]["click_rate"] > found.counts["d1"]["click_rate"]
 
 
+def test_the_words_typed_are_the_query_not_the_request(summary: Any) -> None:
+    """``ubi_queries`` keep the whole request as ``query``; a click that names its words must meet its impression."""
+    shown = {"user_query": "graph", "client_id": "c", "query_response_hit_ids": ["d1", "d2"]}
+    click = {"action_name": "click", "user_query": "graph", "client_id": "c", "object_id": "d2", "position": 2}
+    plain = summary([shown, click])
+    asked = summary([{**shown, "query": '{"match": {"title": "graph"}}'}, click])
+    assert asked.counts == plain.counts
+    assert asked.counts["d2"]["click_rate"] > asked.counts["d1"]["click_rate"]
+
+
 def test_positions_are_taken_out_of_the_click_rate(summary: Any) -> None:
     """b is liked as much as a, but stands third; everything swaps places now and then."""
     rng = np.random.default_rng(5)
