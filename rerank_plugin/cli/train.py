@@ -138,6 +138,10 @@ def _show(learned: Learned, as_json: bool) -> None:
     trained = learned.trained
     if trained.best_step == 0:
         click.echo(f"no step of {trained.steps} beat the start ({trained.before:.4f}): what is written is the start")
+    elif account["kept"] == "start":
+        click.echo(
+            f"step {trained.best_step} beat the start in training, not when served: what is written is the start"
+        )
     else:
         click.echo(f"validation nDCG@10 {trained.before:.4f} -> {trained.after:.4f} at step {trained.best_step}")
     for name, line in learned.test.items():

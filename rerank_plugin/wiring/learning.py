@@ -147,21 +147,27 @@ class Learning:
 
         found = self._windows(self.start.path)
         trained = self._trained(found, precision, resume)
-        if trained.best_step == 0:
-            after, folder = found, ModelFolder.open(self.out)
-        else:
+        kept, after, served = trained.best_step > 0, found, {}
+        if kept:
             after = self._windows(self.out, parts=("dev", "test"))
             dev = [windows["dev"] for windows in after.values()]
             head = fit_head(dev)
             weights = equal_weights(dev, head)
             folder = update_manifest(self.out, relevance=head.to_manifest(), weights=weights.as_dict())
-        test = self._compared(found, after, folder)
+            served = self._compared("dev", found, after, folder)
+            kept = sum(line["delta"] for line in served.values()) > 0
+        if not kept:
+            after = found
+            copytree(self.start.path, self.out, dirs_exist_ok=True)
+        test = self._compared("test", found, after, ModelFolder.open(self.out))
         queries = {each.name: {"train": len(each.train.queries), "dev": len(each.dev.queries)} for each in self.splits}
         account = {
             "settings": self.settings.to_json(),
             "start": self.start.name,
             "queries": queries,
             "dev": {"before": round(trained.before, 4), "after": round(trained.after, 4)},
+            "served": served,
+            "kept": "trained" if kept else "start",
             "best_step": trained.best_step,
             "steps": trained.steps,
             "test": test,
@@ -223,7 +229,6 @@ class Learning:
             out=self.out / "checkpoints", before=before, resume=resume, tell=self.tell,
         )  # fmt: skip
         if done.best_step == 0:
-            copytree(self.start.path, self.out, dirs_exist_ok=True)
             return done
         self.tell(f"best at step {done.best_step} of {done.steps}: nDCG@10 {done.after:.4f}; exporting ...")
         texts = [
@@ -233,10 +238,10 @@ class Learning:
         return done
 
     def _compared(
-        self, before: Mapping[str, Mapping[str, list[Window]]], after: Mapping[str, Mapping[str, list[Window]]],
-        folder: ModelFolder,
+        self, part: str, before: Mapping[str, Mapping[str, list[Window]]],
+        after: Mapping[str, Mapping[str, list[Window]]], folder: ModelFolder,
     ) -> dict[str, dict[str, Any]]:  # fmt: skip
-        """The start and the trained model on the test splits, each by its own read path."""
+        """The start and the folder on one of the splits, each by its own read path."""
         from rerank_plugin.domain.factors import Weights
         from rerank_plugin.evaluation.significance import paired
         from rerank_plugin.ranking.relevance import RelevanceHead
@@ -244,10 +249,10 @@ class Learning:
 
         table: dict[str, dict[str, Any]] = {}
         for name in after:
-            if "test" not in after[name]:
+            if part not in after[name]:
                 continue
             values = []
-            for model, windows in ((self.start, before[name]["test"]), (folder, after[name]["test"])):
+            for model, windows in ((self.start, before[name][part]), (folder, after[name][part])):
                 head = RelevanceHead.from_manifest(model.relevance, where=str(model.path))
                 values.append(ndcg_by_query(windows, head, Weights.of(model.weights)))
             said = paired([new - old for old, new in zip(*values, strict=True)], seed=self.settings.seed)

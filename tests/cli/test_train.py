@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,6 +55,8 @@ def test_from_judged_queries_to_a_folder_that_ranks_better(capsys: pytest.Captur
     account = json.loads(output)
     assert account["queries"] == {"vessels": {"train": 8, "dev": 2}}
     assert account["best_step"] in {4, 8}
+    assert account["kept"] == "trained"
+    assert account["served"]["vessels"]["delta"] > 0
     line = account["test"]["vessels"]
     assert line["queries"] == 10
     assert line["trained"] > line["start"]
@@ -78,6 +81,30 @@ def test_from_judged_queries_to_a_folder_that_ranks_better(capsys: pytest.Captur
     status, _, errors = run(capsys, "--data", str(data), "--out", str(out))
     assert status == 1
     assert errors.startswith(f"Error: {out} holds a run already; go on with it by --resume")
+
+
+def test_where_nothing_is_better_the_start_is_written_and_said(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rerank_plugin.models.folder import default_model_folder
+    from rerank_plugin.wiring.learning import Learning
+
+    worse = {"vessels": {"delta": 0.0, "queries": 1, "start": 0.5, "trained": 0.5, "ci95": None}}
+    compared = Learning._compared
+
+    def served(self: Learning, part: str, *more: Any) -> Any:
+        return worse if part == "dev" else compared(self, part, *more)
+
+    monkeypatch.setattr(Learning, "_compared", served)
+    data, out = collection(tmp_path / "vessels"), tmp_path / "model"
+    told = ["--data", str(data), "--out", str(out), *SETTINGS, "--precision", "fp32", "--now", "2026-01-01"]
+    status, output, errors = run(capsys, *told)
+    assert status == 0, errors
+    assert "not when served: what is written is the start" in output
+    assert "(+0.0000" in output
+    shipped = ModelFolder.open(default_model_folder()).manifest
+    written = ModelFolder.open(out).manifest
+    assert (written.checksums, written.relevance) == (shipped.checksums, shipped.relevance)
 
 
 @pytest.mark.parametrize(
