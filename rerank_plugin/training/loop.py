@@ -112,10 +112,13 @@ def _first(window: Window, most: int, head: RelevanceHead) -> Window:
 
 
 def _run(trunk: nn.Module, rows: Sequence[Row], output: int) -> Tensor:
-    """One output of the trunk per row, in the order given."""
+    """One output of the trunk per row, in the order given, on the processor."""
+    device = next(trunk.parameters()).device
     found: dict[int, Tensor] = {}
     for batch in in_batches(rows, padded, budget=BUDGET):
-        said = trunk(**{name: torch.from_numpy(values) for name, values in batch.inputs.items()})[output]
+        said = trunk(**{name: torch.from_numpy(values).to(device) for name, values in batch.inputs.items()})[
+            output
+        ].cpu()
         found |= dict(zip(batch.indices, said, strict=True))
     return torch.stack([found[place] for place in range(len(rows))])
 
@@ -234,6 +237,7 @@ def train(
     trainer.remove_callback(PrinterCallback)  # it prints on standard output, which is for data
     checkpoint = last_checkpoint(out) if resume else None
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    mix.cpu()
     after = float(trainer.state.best_metric or 0.0)
     best = int(str(trainer.state.best_model_checkpoint or "-0").rpartition("-")[2])
     if after <= before:

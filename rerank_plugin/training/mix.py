@@ -8,8 +8,8 @@ the interaction is trained for what it adds to the first stage and the cosine, n
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +47,15 @@ class Batch:
     gates: Tensor
     #: (queries, candidates), at least 0.
     grades: Tensor
+
+    def to(self, device: torch.device | str, **more: Any) -> Batch:
+        """The batch on a device: accelerate's loaders ask for it by this name."""
+        moved: dict[str, Any] = {
+            each.name: value.to(device, **more)
+            for each in fields(self)
+            if isinstance(value := getattr(self, each.name), Tensor)
+        }
+        return Batch(rows={name: value.to(device, **more) for name, value in self.rows.items()}, **moved)
 
 
 @dataclass(frozen=True, slots=True)

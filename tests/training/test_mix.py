@@ -66,6 +66,12 @@ def test_it_starts_at_the_order_of_the_fit() -> None:
     assert again.slopes.tolist() == pytest.approx([0.7, 1.3, 3.0, 1.5])
 
 
+def test_a_batch_moves_as_a_whole() -> None:
+    moved = Collator(tokenizer())([group(), group(2)])["batch"].to("meta", non_blocking=True)
+    parts = [*moved.rows.values(), moved.mask, moved.given, moved.utilities, moved.known, moved.gates, moved.grades]
+    assert {each.device.type for each in parts} == {"meta"}
+
+
 def test_padding_changes_nothing() -> None:
     tested, collate = mix(), Collator(tokenizer())
     with torch.no_grad():
