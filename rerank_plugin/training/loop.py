@@ -69,6 +69,8 @@ class Validation:
         return ndcg_at_10(windows, head_of(mix), weights_of(mix))
 
     def _scored(self, trunk: nn.Module, window: Window) -> Window:
+        if not window.request.candidates:
+            return window  # nothing was found: it counts as 0 whatever is trained
         texts = [each.text for each in window.request.candidates]
         asked, *read = self._tokenizer([window.request.query, *texts])
         interactions = _run(trunk, [Row(asked.ids, each.ids) for each in read], 2)

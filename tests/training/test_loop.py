@@ -15,6 +15,7 @@ import torch
 
 from rerank_plugin.domain.factors import Weights
 from rerank_plugin.ranking.relevance import Fit, RelevanceHead
+from rerank_plugin.ranking.types import RankRequest
 from rerank_plugin.training.calibrate import Window
 from rerank_plugin.training.groups import Groups
 from rerank_plugin.training.loop import Trained, Validation, last_checkpoint, seeded, train
@@ -126,6 +127,16 @@ def test_where_no_step_beats_the_start_the_start_is_left(tmp_path: Path) -> None
     assert (done.best_step, done.after, done.before) == (0, 1.0, 1.0)
     fresh = small_trunk()
     assert torch.equal(mix.trunk.layers[0].output.dense.weight, fresh.layers[0].output.dense.weight)
+
+
+def test_a_query_that_finds_nothing_validates_as_zero() -> None:
+    mix = Mix(small_trunk(), fit=FIT, weights=Weights(), opened=-1.0, balance=balance_of(SETTINGS))
+    found = windows(2)
+    nothing = Window(RankRequest(query="nothing", candidates=()), None, {"d9": 1})
+    both, one = (
+        Validation(some, tokenizer(24), most=6, head=HEAD, fresh=True)(mix) for some in ([*found, nothing], found)
+    )
+    assert both == pytest.approx(one * 2 / 3)
 
 
 def test_it_ends_early(tmp_path: Path) -> None:
