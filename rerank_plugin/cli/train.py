@@ -16,9 +16,9 @@ from rerank_plugin.cli.loading import filled
 from rerank_plugin.errors import ConfigError, DataError, MissingExtraError
 
 if TYPE_CHECKING:
+    from rerank_plugin.models.folder import ModelFolder
     from rerank_plugin.training.settings import Settings
     from rerank_plugin.wiring import Setup
-    from rerank_plugin.wiring.learning import Learned
 
 #: What a run was told and when it is: ``--resume`` goes on with the same.
 RUN_FILE = "training.json"
@@ -66,7 +66,7 @@ def train(
     if len(set(names)) < len(names):
         raise DataError(f"two of the directories are called {max(names, key=names.count)}; names must differ")
     where = dict(zip(names, folders, strict=True))
-    _keep(out, settings, now)
+    _keep(out, names, settings, now)
     with ExitStack() as scratch:
 
         def load(name: str, model: Path) -> Setup:
@@ -82,8 +82,8 @@ def train(
             progress=common.progress,
             tell=common.tell,
         )
-        learned = learning.run(precision=precision, resume=resume)
-    _show(learned, as_json)
+        written = learning.run(precision=precision, resume=resume)
+    _show(written, as_json)
 
 
 def _require_training() -> None:
@@ -101,6 +101,7 @@ def _told(
     :raises ConfigError: a setting is wrong, there is nothing to resume, or OUT holds another run.
     """
     from rerank_plugin.domain.features import parse_date
+    from rerank_plugin.models.folder import MANIFEST
     from rerank_plugin.training.settings import read_settings
 
     file = out / RUN_FILE
@@ -118,36 +119,44 @@ def _told(
             ) from error
     if file.exists():
         raise ConfigError(f"{out} holds a run already; go on with it by --resume, or give another --out")
+    if (out / MANIFEST).exists():
+        raise ConfigError(f"{out} holds a model already; give another --out")
     return read_settings(config, given, max_steps=max_steps), now or common.present()
 
 
-def _keep(out: Path, settings: Settings, now: datetime) -> None:
-    """Writes to OUT what the run was told, so that a resumed one is told the same."""
+def _keep(out: Path, names: list[str], settings: Settings, now: datetime) -> None:
+    """Writes to OUT what the run was told, so that a resumed one is told the same.
+
+    :raises ConfigError: the run that OUT holds was told other collections.
+    """
     from rerank_plugin.models.folder import write_whole
 
+    if (out / RUN_FILE).exists():
+        before = json.loads((out / RUN_FILE).read_text(encoding="utf-8")).get("collections", names)
+        if names != before:
+            said = f"{', '.join(before)}, got {', '.join(names)}"
+            raise ConfigError(f"the run in {out} learns from {said}; give the same")
     out.mkdir(parents=True, exist_ok=True)
-    told = {"now": now.isoformat(), "settings": settings.to_json()}
+    told = {"now": now.isoformat(), "collections": names, "settings": settings.to_json()}
     write_whole(out / RUN_FILE, (common.json_text(told) + "\n").encode("utf-8"))
 
 
-def _show(learned: Learned, as_json: bool) -> None:
-    account: dict[str, Any] = learned.folder.manifest.metrics["training"]
+def _show(folder: ModelFolder, as_json: bool) -> None:
+    account: dict[str, Any] = folder.manifest.metrics["training"]
     if as_json:
-        common.print_json({"folder": str(learned.folder.path), "model": learned.folder.name, **account})
+        common.print_json({"folder": str(folder.path), "model": folder.name, **account})
         return
-    trained = learned.trained
-    if trained.best_step == 0:
-        click.echo(f"no step of {trained.steps} beat the start ({trained.before:.4f}): what is written is the start")
+    best, before, after = account["best_step"], account["dev"]["before"], account["dev"]["after"]
+    if best == 0:
+        click.echo(f"no step of {account['steps']} beat the start ({before:.4f}): what is written is the start")
     elif account["kept"] == "start":
-        click.echo(
-            f"step {trained.best_step} beat the start in training, not when served: what is written is the start"
-        )
+        click.echo(f"step {best} beat the start in training, not when served: what is written is the start")
     else:
-        click.echo(f"validation nDCG@10 {trained.before:.4f} -> {trained.after:.4f} at step {trained.best_step}")
-    for name, line in learned.test.items():
+        click.echo(f"validation nDCG@10 {before:.4f} -> {after:.4f} at step {best}")
+    for name, line in account["test"].items():
         interval = "" if line["ci95"] is None else "  95 % {:+.4f} .. {:+.4f}".format(*line["ci95"])
         click.echo(
             f"{name:16} {line['queries']} test queries: nDCG@10 {line['start']:.4f} -> {line['trained']:.4f} "
             f"({line['delta']:+.4f}{interval})"
         )
-    click.echo(f"written to {learned.folder.path}")
+    click.echo(f"written to {folder.path}")

@@ -27,6 +27,7 @@ from rerank_plugin.ranking.relevance import FirstStage, Fit, RelevanceHead
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from rerank_plugin.domain.candidate import Ranked
     from rerank_plugin.ranking.types import RankRequest
 
 #: Weights tried, and how much of a collection's nDCG@10 may be lost for them.
@@ -153,6 +154,29 @@ def platt(sums: NDArray[np.float64], relevant: NDArray[np.bool_], shares: NDArra
     return scale, intercept - scale * centre
 
 
+def in_final_order(window: Window, head: RelevanceHead, weights: Weights) -> tuple[Ranked, ...]:
+    """The window's candidates in the order of the blend, gates as the query asks."""
+    gates = query_gates(window.request.query)
+    candidates = window.request.candidates
+    top = top_score(candidates)
+    interactions = [None] * len(candidates) if window.interactions is None else window.interactions.tolist()
+    return in_order(
+        [
+            blend(
+                head.z(
+                    None if each.retrieval_score is None else FirstStage(each.retrieval_score, top),
+                    cosine=each.cosine,
+                    interaction=interaction,
+                ),
+                each,
+                weights,
+                gates,
+            )
+            for each, interaction in zip(candidates, interactions, strict=True)
+        ]
+    )
+
+
 def ndcg_at_10(windows: Sequence[Window], head: RelevanceHead, weights: Weights) -> float:
     """Mean nDCG@10 (linear gain, ir-measures) of the windows in the order of the blend, gates as the queries ask."""
     return float(np.mean(ndcg_by_query(windows, head, weights)))
@@ -165,25 +189,7 @@ def ndcg_by_query(windows: Sequence[Window], head: RelevanceHead, weights: Weigh
     qrels = {str(place): dict(window.judgments) for place, window in enumerate(windows)}
     run: dict[str, dict[str, float]] = {}
     for place, window in enumerate(windows):
-        gates = query_gates(window.request.query)
-        candidates = window.request.candidates
-        top = top_score(candidates)
-        interactions = [None] * len(candidates) if window.interactions is None else window.interactions.tolist()
-        ranked = in_order(
-            [
-                blend(
-                    head.z(
-                        None if each.retrieval_score is None else FirstStage(each.retrieval_score, top),
-                        cosine=each.cosine,
-                        interaction=interaction,
-                    ),
-                    each,
-                    weights,
-                    gates,
-                )
-                for each, interaction in zip(candidates, interactions, strict=True)
-            ]
-        )
+        ranked = in_final_order(window, head, weights)
         run[str(place)] = {each.candidate.doc_id: -float(rank) for rank, each in enumerate(ranked)}
     measure = ir_measures.nDCG @ 10
     values = {each.query_id: float(each.value) for each in ir_measures.iter_calc([measure], qrels, run)}

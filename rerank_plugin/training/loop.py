@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainingArguments
+from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerState, TrainingArguments
 
-from rerank_plugin.domain.factors import MAX_WEIGHT_SUM, PRIORS, Weights
+from rerank_plugin.domain.factors import Weights
 from rerank_plugin.models.batches import Row, in_batches, padded
 from rerank_plugin.ranking.relevance import Fit, RelevanceHead
-from rerank_plugin.training.calibrate import Window, ndcg_at_10
+from rerank_plugin.training.calibrate import Window, in_final_order, ndcg_at_10
 from rerank_plugin.training.mix import INTERACTION, Batch, Collator, Mix
 from rerank_plugin.training.objective import losses_of
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 #: Tokens of a batch in validation, padding included.
 BUDGET = 4096
 METRIC = "eval_ndcg"
+#: Transformers' name of the file that a checkpoint is written with last.
+STATE = "trainer_state.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +51,30 @@ class Validation:
 
     :param windows: as the read path found them. The first ``most`` candidates in the start's order are scored again,
         the others stay behind.
+    :param head, weights: the start's own.
     :param fresh: whether the cosines change with the trunk and must be made again.
     """
 
     def __init__(
-        self, windows: Sequence[Window], tokenizer: TextTokenizer, *, most: int, head: RelevanceHead, fresh: bool
+        self,
+        windows: Sequence[Window],
+        tokenizer: TextTokenizer,
+        *,
+        most: int,
+        head: RelevanceHead,
+        weights: Weights,
+        fresh: bool,
     ) -> None:
-        self._windows = [_first(window, most, head) for window in windows]
+        self._windows = [_first(window, most, head, weights) for window in windows]
         self._tokenizer, self._fresh = tokenizer, fresh
-
-    def start(self, head: RelevanceHead, weights: Weights) -> float:
-        """What the start's own head and weights give."""
-        return ndcg_at_10([replace(each, interactions=None) for each in self._windows], head, weights)
+        #: What the start gives.
+        self.before = ndcg_at_10(self._windows, head, weights)
 
     def __call__(self, mix: Mix) -> float:
         """What the mix gives now."""
         with torch.no_grad():
             windows = [self._scored(mix.trunk.eval(), window) for window in self._windows]
-        return ndcg_at_10(windows, head_of(mix), weights_of(mix))
+        return ndcg_at_10(windows, head_of(mix), mix.weights)
 
     def _scored(self, trunk: nn.Module, window: Window) -> Window:
         if not window.request.candidates:
@@ -86,31 +94,11 @@ class Validation:
         return Window(request, interactions.numpy().astype(np.float64), window.judgments)
 
 
-def _first(window: Window, most: int, head: RelevanceHead) -> Window:
-    """The window's first candidates in the order of ``head``, renumbered."""
-    from rerank_plugin.ranking.blend import blend, in_order
-    from rerank_plugin.ranking.gate import OPEN_GATES
-    from rerank_plugin.ranking.ranker import top_score
-    from rerank_plugin.ranking.relevance import FirstStage
-
-    top = top_score(window.request.candidates)
-    ranked = in_order(
-        [
-            blend(
-                head.z(
-                    None if each.retrieval_score is None else FirstStage(each.retrieval_score, top),
-                    cosine=each.cosine,
-                    interaction=None,
-                ),
-                each,
-                Weights(),
-                OPEN_GATES,
-            )
-            for each in window.request.candidates
-        ]
-    )
-    kept = tuple(replace(each.candidate, retrieval_rank=rank) for rank, each in enumerate(ranked[:most], start=1))
-    return Window(replace(window.request, candidates=kept), None, window.judgments)
+def _first(window: Window, most: int, head: RelevanceHead, weights: Weights) -> Window:
+    """The window's first candidates in the order of ``head`` and ``weights``, renumbered."""
+    ranked = in_final_order(window, head, weights)[:most]
+    kept = tuple(replace(each.candidate, retrieval_rank=rank) for rank, each in enumerate(ranked, start=1))
+    return replace(window, request=replace(window.request, candidates=kept), interactions=None)
 
 
 def _run(trunk: nn.Module, rows: Sequence[Row], output: int) -> Tensor:
@@ -118,10 +106,8 @@ def _run(trunk: nn.Module, rows: Sequence[Row], output: int) -> Tensor:
     device = next(trunk.parameters()).device
     found: dict[int, Tensor] = {}
     for batch in in_batches(rows, padded, budget=BUDGET):
-        said = trunk(**{name: torch.from_numpy(values).to(device) for name, values in batch.inputs.items()})[
-            output
-        ].cpu()
-        found |= dict(zip(batch.indices, said, strict=True))
+        said = trunk(**{name: torch.from_numpy(values).to(device) for name, values in batch.inputs.items()})
+        found |= dict(zip(batch.indices, said[output].cpu(), strict=True))
     return torch.stack([found[place] for place in range(len(rows))])
 
 
@@ -137,13 +123,6 @@ def head_of(mix: Mix) -> RelevanceHead:
             "score": Fit(intercept=0.0, **score),
         }
     )
-
-
-def weights_of(mix: Mix) -> Weights:
-    """The factors' weights, scaled down to the sum that is allowed."""
-    values = mix.weights.tolist()
-    scale = min(1.0, MAX_WEIGHT_SUM / max(sum(values), 1e-9))
-    return Weights.of({factor: scale * value for factor, value in zip(PRIORS, values, strict=True)})
 
 
 class MixTrainer(Trainer):
@@ -183,6 +162,17 @@ class MixTrainer(Trainer):
             self.optimizer = kind(rates(cast(Mix, self.model), self._settings), **options)
         return self.optimizer
 
+    def ended(self, checkpoint: Path) -> bool:
+        """Whether the run of a checkpoint came to its end with it; then its best step is loaded."""
+        state = TrainerState.load_from_json(str(checkpoint / STATE))
+        patience = cast(Any, state.stateful_callbacks[EarlyStoppingCallback.__name__])["attributes"]
+        stopped = patience["early_stopping_patience_counter"] >= self._settings.patience
+        if state.global_step < self.args.max_steps and not stopped:
+            return False
+        self.state = state
+        self._load_best_model()
+        return True
+
     def _get_train_sampler(self, *_: Any) -> Any:
         return torch.utils.data.SequentialSampler(cast(Any, self.train_dataset))  # groups are drawn by their number
 
@@ -199,7 +189,7 @@ def rates(mix: Mix, settings: Settings) -> list[dict[str, Any]]:
     trunk = mix.trunk
     mix.requires_grad_(False)
     own = [trunk.segment_bias, trunk.interaction_weight, trunk.interaction_offset]
-    own += [mix.log_slopes, mix.log_weights, *mix.heads.parameters(), *mix.balance.parameters()]
+    own += [mix.log_slopes, *mix.heads.parameters(), *mix.balance.parameters()]
     groups = [{"params": own, "lr": settings.head_rate, "weight_decay": 0.0}]
     if settings.tuning == "full":
         parts = [trunk.embeddings, *trunk.layers]
@@ -215,12 +205,11 @@ def rates(mix: Mix, settings: Settings) -> list[dict[str, Any]]:
 
 def train(
     mix: Mix, groups: Groups, validation: Validation, tokenizer: TextTokenizer, settings: Settings, *, out: Path,
-    before: float, resume: bool, tell: Callable[[str], None],
+    resume: bool, tell: Callable[[str], None],
 ) -> Trained:  # fmt: skip
     """Trains ``mix`` in place and leaves it at its best step; at its start where no step was better.
 
     :param out: folder of checkpoints.
-    :param before: the start's nDCG@10 on the validation queries.
     :param resume: go on from the last complete checkpoint.
     """
     start = {name: value.detach().clone() for name, value in mix.state_dict().items()}
@@ -238,14 +227,15 @@ def train(
     )
     trainer.remove_callback(PrinterCallback)  # it prints on standard output, which is for data
     checkpoint = last_checkpoint(out) if resume else None
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    if checkpoint is None or not trainer.ended(checkpoint):
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     mix.cpu()
     after = float(trainer.state.best_metric or 0.0)
     best = int(str(trainer.state.best_model_checkpoint or "-0").rpartition("-")[2])
-    if after <= before:
+    if after <= validation.before:
         mix.load_state_dict(start)
-        after, best = before, 0
-    return Trained(before, after, best, trainer.state.global_step)
+        after, best = validation.before, 0
+    return Trained(validation.before, after, best, trainer.state.global_step)
 
 
 def _arguments(settings: Settings, out: Path) -> TrainingArguments:
@@ -266,6 +256,7 @@ def _arguments(settings: Settings, out: Path) -> TrainingArguments:
         save_total_limit=2,
         logging_steps=min(10, settings.validate_every),
         load_best_model_at_end=True,
+        restore_callback_states_from_checkpoint=True,  # or patience would begin anew
         metric_for_best_model=METRIC,
         greater_is_better=True,
         seed=settings.seed,
@@ -285,7 +276,7 @@ def last_checkpoint(out: Path) -> Path | None:
     found = sorted(out.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
     for path in found:
         try:
-            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+            json.loads((path / STATE).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             shutil.rmtree(path)
         else:

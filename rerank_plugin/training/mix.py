@@ -1,4 +1,4 @@
-"""The whole final order as one differentiable module: trunk, calibrated head, factor weights (DESIGN 3).
+"""The whole final order as one differentiable module: trunk, calibrated head, factors (DESIGN 3).
 
 ``Mix.forward`` gives z_final up to a constant per query, which a listwise loss does not see: the same sum that
 ``ranking/relevance.py`` and ``ranking/blend.py`` make at serving (tests/training/test_mix.py holds them together). So
@@ -7,6 +7,7 @@ the interaction is trained for what it adds to the first stage and the cosine, n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -75,7 +76,7 @@ class Mix(nn.Module):
 
     :param fit: slopes to start from; half of the cosine's goes to the interaction, which starts as a cosine too, so
         that training starts at the order of the fit.
-    :param weights: of the factors, to start from; one that is 0 stays 0, because its user wanted none.
+    :param weights: of the factors; training leaves them as they are, calibration fits them afterwards.
     :param opened: attention logits between query and document get this instead of being shut out, at most 0.
     """
 
@@ -88,9 +89,8 @@ class Mix(nn.Module):
         start = [fit.log_score, fit.relative_score, shared, fit.interaction or fit.cosine / 2]
         #: (len(GIVEN) + 1,): logarithms, so that no slope turns negative.
         self.log_slopes = nn.Parameter(torch.tensor([max(each, 1e-3) for each in start]).log())
-        wanted = torch.tensor([weights[factor] for factor in PRIORS])
-        self.register_buffer("wanted", wanted > 0)
-        self.log_weights = nn.Parameter(wanted.clamp(min=1e-3).log())
+        self.weights = weights
+        self.register_buffer("weight", torch.tensor([weights[factor] for factor in PRIORS]), persistent=False)
         self.heads = nn.Linear(trunk.dimensions, len(PRIORS))
         nn.init.zeros_(self.heads.weight)  # they start by saying 1/2 of everything
         nn.init.zeros_(self.heads.bias)
@@ -100,17 +100,12 @@ class Mix(nn.Module):
         """(len(GIVEN) + 1,), above 0: of the given inputs, then of the interaction."""
         return self.log_slopes.exp()
 
-    @property
-    def weights(self) -> Tensor:
-        """(len(PRIORS),), at least 0, in log-odds."""
-        return self.log_weights.exp() * self.get_buffer("wanted")
-
     def forward(self, batch: Batch) -> Said:
         """What the trunk, the head and the factors say of every candidate."""
         _, second, logits = self.trunk(**batch.rows)
         interaction = _placed(logits, batch.mask)
         z = batch.given @ self.slopes[:INTERACTION] + self.slopes[INTERACTION] * interaction
-        asked = (batch.gates * self.weights).unsqueeze(1)  # (queries, 1, factors)
+        asked = (batch.gates * self.get_buffer("weight")).unsqueeze(1)  # (queries, 1, factors)
         z_final = z + (asked * (batch.utilities - NEUTRAL)).sum(dim=-1)
         return Said(z_final.masked_fill(~batch.mask, 0.0), interaction, _placed(self.heads(second), batch.mask))
 
@@ -151,8 +146,6 @@ class Collator:
 
 def _given(group: Group) -> list[list[float]]:
     """(candidates, len(GIVEN)): as ``Fit.z`` reads them."""
-    import math
-
     found = []
     for each in group.candidates:
         own = max(each.retrieval_score or 0.0, 0.0)

@@ -6,9 +6,9 @@ import json
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rerank_plugin.errors import ConfigError, os_error_line
 
@@ -22,6 +22,13 @@ WORDS = {
 }
 MAX_BYTES = 1 << 20
 
+Number = TypeVar("Number", int, float)
+
+
+def _within(low: float, high: float, default: Number) -> Number:
+    """A setting that must be from ``low`` to ``high``."""
+    return field(default=default, metadata={"range": (low, high)})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -30,68 +37,60 @@ class Settings:
     :raises ConfigError: a value is out of its range.
     """
 
-    seed: int = 0
-    max_steps: int = 300
+    seed: int = _within(0, 2**32 - 1, 0)
+    max_steps: int = _within(1, 1e6, 300)
     #: ``full`` trains the trunk; ``head`` only how query and document are joined, so that vectors stay what they were.
     tuning: str = "full"
     #: Lowest layers that stay as they are, embeddings with them; counts for ``full``.
-    frozen_layers: int = 0
+    frozen_layers: int = _within(0, 1000, 0)
     #: Of the top layer; each layer below learns ``layer_decay`` times as fast.
-    learning_rate: float = 2e-5
-    layer_decay: float = 0.9
-    #: Of biases, heads, slopes and weights, which are few and start far from their best.
-    head_rate: float = 2e-3
+    learning_rate: float = _within(0, 1, 2e-5)
+    layer_decay: float = _within(0, 1, 0.9)
+    #: Of biases, heads and slopes, which are few and start far from their best.
+    head_rate: float = _within(0, 1, 2e-3)
     optimizer: str = "adamw_torch"
     schedule: str = "linear"
-    warmup_share: float = 0.1
-    weight_decay: float = 0.01
+    warmup_share: float = _within(0, 1, 0.1)
+    weight_decay: float = _within(0, 1, 0.01)
     #: Length that gradients are cut to.
-    clip: float = 1.0
+    clip: float = _within(1e-6, 1e6, 1.0)
     #: Candidates of a group, groups of a batch, batches of a step.
-    group_size: int = 8
-    groups: int = 4
-    accumulation: int = 1
+    group_size: int = _within(2, 1000, 8)
+    groups: int = _within(1, 4096, 4)
+    accumulation: int = _within(1, 4096, 1)
     #: A candidate without judgment is no negative where its cosine is above the relevant one's by more than this.
-    margin: float = 0.0
+    margin: float = _within(-2, 2, 0.0)
     #: Tokens of a query, and of a document, that are read in training and validation.
-    tokens: int = 128
+    tokens: int = _within(8, 8192, 128)
     #: Where the attention between query and document starts, as a logit; -10000 is shut.
-    opened: float = -3.0
+    opened: float = _within(-1e4, 0, -3.0)
     #: On the final order.
     loss: str = "listwise"
     #: How the losses are joined, and the least share of relevance's weight where that is learned.
     balance: str = "fixed"
-    relevance_floor: float = 0.5
+    relevance_floor: float = _within(0, 0.99, 0.5)
     #: How much the heads' losses count beside the loss on the final order, per factor.
-    authority_loss: float = 0.05
-    freshness_loss: float = 0.05
-    novelty_loss: float = 0.05
-    popularity_loss: float = 0.05
+    authority_loss: float = _within(0, 100, 0.05)
+    freshness_loss: float = _within(0, 100, 0.05)
+    novelty_loss: float = _within(0, 100, 0.05)
+    popularity_loss: float = _within(0, 100, 0.05)
     #: Steps between validations, and how many without a better one end the training.
-    validate_every: int = 25
-    patience: int = 4
+    validate_every: int = _within(1, 1e6, 25)
+    patience: int = _within(1, 1e6, 4)
     #: Share of the queries that validate where there is no split for it, and how many at most.
-    validate_share: float = 0.2
-    validate_queries: int = 60
+    validate_share: float = _within(0.01, 0.9, 0.2)
+    validate_queries: int = _within(1, 1e5, 60)
     #: Candidates of a query that validation scores again; the others stay behind them.
-    validate_window: int = 30
+    validate_window: int = _within(2, 1000, 30)
     #: Queries of the table at the end, drawn at random.
-    test_queries: int = 200
+    test_queries: int = _within(0, 1e6, 200)
 
     def __post_init__(self) -> None:
-        bounds: dict[str, tuple[float, float]] = {
-            "max_steps": (1, 1e6), "frozen_layers": (0, 1000), "learning_rate": (0, 1), "layer_decay": (0, 1),
-            "head_rate": (0, 1), "warmup_share": (0, 1), "weight_decay": (0, 1), "clip": (1e-6, 1e6),
-            "group_size": (2, 1000), "groups": (1, 4096), "accumulation": (1, 4096), "margin": (-2, 2),
-            "tokens": (8, 8192), "opened": (-1e4, 0), "authority_loss": (0, 100), "freshness_loss": (0, 100),
-            "novelty_loss": (0, 100), "popularity_loss": (0, 100), "validate_every": (1, 1e6), "patience": (1, 1e6),
-            "validate_share": (0.01, 0.9), "validate_queries": (1, 1e5), "validate_window": (2, 1000),
-            "test_queries": (0, 1e6), "seed": (0, 2**32 - 1), "relevance_floor": (0, 0.99),
-        }  # fmt: skip
-        for name, (low, high) in bounds.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise ConfigError(f"{name} must be between {low:g} and {high:g}, got {value!r}")
+        for each in fields(self):
+            low, high = each.metadata.get("range", (None, None))
+            value = getattr(self, each.name)
+            if low is not None and not low <= value <= high:
+                raise ConfigError(f"{each.name} must be between {low:g} and {high:g}, got {value!r}")
         for name, allowed in WORDS.items():
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")

@@ -109,18 +109,6 @@ def _only(collection: Collection, kept: Sequence[Query]) -> Collection:
     return replace(collection, queries=tuple(kept), qrels=grades)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Learned:
-    """A finished training."""
-
-    folder: ModelFolder
-    trained: Trained
-    #: Collection -> the table's line: start, trained, the difference with its interval.
-    test: Mapping[str, Mapping[str, Any]]
-    #: Queries per split.
-    queries: Mapping[str, Mapping[str, int]]
-
-
 @dataclass
 class Learning:
     """From collections to a model folder.
@@ -137,8 +125,10 @@ class Learning:
     progress: Progress
     tell: Callable[[str], None]
 
-    def run(self, *, precision: str, resume: bool) -> Learned:
+    def run(self, *, precision: str, resume: bool) -> ModelFolder:
         """Trains, exports, fits the numbers of the new folder and compares on the test splits.
+
+        What happened is in the folder's ``metrics["training"]``.
 
         :raises RerankError: the start cannot be trained, or a collection cannot be searched.
         """
@@ -172,8 +162,8 @@ class Learning:
             "steps": trained.steps,
             "test": test,
         }
-        metrics = {"training": account}
-        return Learned(folder=update_manifest(self.out, metrics=metrics), trained=trained, test=test, queries=queries)
+        metrics = {} if kept else self.start.manifest.metrics  # the start's own still hold where it is what was written
+        return update_manifest(self.out, metrics={**metrics, "training": account})
 
     def _windows(
         self, model: Path, parts: Sequence[str] = ("train", "dev", "test")
@@ -214,9 +204,10 @@ class Learning:
         groups = Groups(windows, size=size, count=count, margin=settings.margin, seed=settings.seed)
         dev = [window for splits in found.values() for window in splits["dev"]]
         fresh = settings.tuning == "full"
-        validation = Validation(dev, tokenizer, most=settings.validate_window, head=head, fresh=fresh)
-        before = validation.start(head, weights)
-        self.tell(f"{groups.usable} queries to learn from, {len(dev)} validate: nDCG@10 {before:.4f} at the start")
+        most = settings.validate_window
+        validation = Validation(dev, tokenizer, most=most, head=head, weights=weights, fresh=fresh)
+        at_start = f"nDCG@10 {validation.before:.4f} at the start"
+        self.tell(f"{groups.usable} queries to learn from, {len(dev)} validate: {at_start}")
         mix = Mix(
             backbone.model,
             fit=head.fits["score+text"],
@@ -226,7 +217,7 @@ class Learning:
         )
         done = train(
             mix, groups, validation, tokenizer, settings,
-            out=self.out / "checkpoints", before=before, resume=resume, tell=self.tell,
+            out=self.out / "checkpoints", resume=resume, tell=self.tell,
         )  # fmt: skip
         if done.best_step == 0:
             return done

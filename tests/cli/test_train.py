@@ -63,7 +63,6 @@ def test_from_judged_queries_to_a_folder_that_ranks_better(capsys: pytest.Captur
     folder = ModelFolder.open(out)  # its checksums are verified
     assert not folder.interaction["closed"]
     assert folder.manifest.metrics["training"]["test"] == account["test"]
-    assert "10 queries validate" not in errors
     assert "step 4 of 8: nDCG@10" in errors
 
     # the same order in a process that has no torch
@@ -81,6 +80,16 @@ def test_from_judged_queries_to_a_folder_that_ranks_better(capsys: pytest.Captur
     status, _, errors = run(capsys, "--data", str(data), "--out", str(out))
     assert status == 1
     assert errors.startswith(f"Error: {out} holds a run already; go on with it by --resume")
+
+    other = collection(tmp_path / "boats")
+    status, _, errors = run(capsys, "--data", str(other), "--out", str(out), "--resume")
+    assert status == 1
+    assert errors == f"Error: the run in {out} learns from vessels, got boats; give the same\n"
+
+    (out / "training.json").unlink()
+    status, _, errors = run(capsys, "--data", str(data), "--out", str(out))
+    assert status == 1
+    assert errors == f"Error: {out} holds a model already; give another --out\n"
 
 
 def test_where_nothing_is_better_the_start_is_written_and_said(

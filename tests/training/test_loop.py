@@ -33,6 +33,9 @@ SETTINGS = Settings(
     opened=-1.0,
 )  # fmt: skip
 
+#: Rates of nearly nothing: no validation is better than the first.
+STILL = {"learning_rate": 1e-12, "head_rate": 1e-12}
+
 
 def windows(count: int, first: int = 0) -> list[Window]:
     """The relevant document says "green" wherever it stands; scores say nothing of it."""
@@ -46,12 +49,16 @@ def windows(count: int, first: int = 0) -> list[Window]:
     ]
 
 
+def validating(found: list[Window], *, fresh: bool = True) -> Validation:
+    return Validation(found, tokenizer(SETTINGS.tokens), most=6, head=HEAD, weights=Weights(), fresh=fresh)
+
+
 def run(
     out: Path,
     settings: Settings = SETTINGS,
     *,
     resume: bool = False,
-    before: float | None = None,
+    before: float = -1.0,
     tell: Callable[[str], None] | None = None,
 ) -> tuple[Trained, Mix, list[str]]:
     seeded(settings.seed)
@@ -59,13 +66,12 @@ def run(
     read = tokenizer(settings.tokens)
     count = settings.max_steps * settings.groups * settings.accumulation
     groups = Groups(windows(12), size=settings.group_size, count=count, margin=settings.margin, seed=settings.seed)
-    validation = Validation(windows(6, 12), read, most=6, head=HEAD, fresh=settings.tuning == "full")
-    start = validation.start(HEAD, Weights()) if before is None else before
+    validation = validating(windows(6, 12), fresh=settings.tuning == "full")
+    if before >= 0:
+        validation.before = before
     told: list[str] = []
     with one_thread():
-        done = train(
-            mix, groups, validation, read, settings, out=out, before=start, resume=resume, tell=tell or told.append
-        )
+        done = train(mix, groups, validation, read, settings, out=out, resume=resume, tell=tell or told.append)
     return done, mix, told
 
 
@@ -85,8 +91,7 @@ def test_it_learns_what_is_planted(whole: tuple) -> None:
 
 def test_the_best_step_is_what_is_left(whole: tuple) -> None:
     done, mix, _, _ = whole
-    validation = Validation(windows(6, 12), tokenizer(24), most=6, head=HEAD, fresh=True)
-    assert validation(mix) == pytest.approx(done.after, abs=1e-6)
+    assert validating(windows(6, 12))(mix) == pytest.approx(done.after, abs=1e-6)
 
 
 def test_a_run_that_was_cut_off_ends_as_the_whole_one(whole: tuple, tmp_path: Path) -> None:
@@ -133,17 +138,41 @@ def test_a_query_that_finds_nothing_validates_as_zero() -> None:
     mix = Mix(small_trunk(), fit=FIT, weights=Weights(), opened=-1.0, balance=balance_of(SETTINGS))
     found = windows(2)
     nothing = Window(RankRequest(query="nothing", candidates=()), None, {"d9": 1})
-    both, one = (
-        Validation(some, tokenizer(24), most=6, head=HEAD, fresh=True)(mix) for some in ([*found, nothing], found)
-    )
+    both, one = (validating(some)(mix) for some in ([*found, nothing], found))
     assert both == pytest.approx(one * 2 / 3)
 
 
 def test_it_ends_early(tmp_path: Path) -> None:
-    """Rates of nearly nothing: no validation is better than the first."""
-    still = replace(SETTINGS, learning_rate=1e-12, head_rate=1e-12, patience=1)
+    still = replace(SETTINGS, patience=1, **STILL)
     done, _, told = run(tmp_path, still)
     assert (done.steps, len(told)) == (6, 2)
+
+
+@pytest.mark.parametrize("patience", [1, 9])
+def test_a_run_that_had_ended_is_only_read_again(tmp_path: Path, patience: int) -> None:
+    """Cut off after its last step, which early stopping or ``max_steps`` made the last."""
+    settings = replace(SETTINGS, max_steps=9, patience=patience, **({} if patience > 1 else STILL))
+    done, mix, told = run(tmp_path, settings)
+    again, same, nothing = run(tmp_path, settings, resume=True)
+    assert told
+    assert nothing == []
+    assert again == done
+    for name, value in mix.state_dict().items():
+        assert torch.equal(same.state_dict()[name], value), name
+
+
+def test_patience_goes_on_where_it_was(tmp_path: Path) -> None:
+    """Cut off after one validation that was no better: one more ends a run whose patience is two."""
+    still = replace(SETTINGS, patience=2, max_steps=30, **STILL)
+
+    def cut(line: str) -> None:
+        if line.startswith("step 9 "):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, still, tell=cut)
+    done, _, told = run(tmp_path, still, resume=True)
+    assert (done.steps, len(told)) == (9, 1)
 
 
 WAYS = [

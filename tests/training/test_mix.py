@@ -12,7 +12,7 @@ from rerank_plugin.ranking.blend import blend
 from rerank_plugin.ranking.relevance import FirstStage, Fit
 from rerank_plugin.training.balance import Balance
 from rerank_plugin.training.groups import Group
-from rerank_plugin.training.loop import head_of, rates, weights_of
+from rerank_plugin.training.loop import head_of, rates
 from rerank_plugin.training.mix import Collator, Mix
 from rerank_plugin.training.objective import balance_of, losses_of
 from rerank_plugin.training.settings import Settings
@@ -40,7 +40,7 @@ def test_z_final_is_that_of_the_serving_code() -> None:
     batch = Collator(tokenizer())([one, group(2, "sorting")])["batch"]
     with torch.no_grad():
         said = tested(batch)
-    head, weights = head_of(tested), weights_of(tested)
+    head = head_of(tested)
     served = [
         blend(
             head.z(
@@ -49,7 +49,7 @@ def test_z_final_is_that_of_the_serving_code() -> None:
                 interaction=float(said.interaction[0, place]),
             ),
             each,
-            weights,
+            WEIGHTS,
             dict(zip(PRIORS, one.gates, strict=True)),
         ).z_final
         for place, each in enumerate(one.candidates)
@@ -61,7 +61,6 @@ def test_it_starts_at_the_order_of_the_fit() -> None:
     """Shut, the trunk's logit is a cosine, so both halves of the cosine's slope act on a cosine."""
     start = mix(opened=-1e4)
     assert start.slopes.tolist() == pytest.approx([0.7, 1.3, 2.0, 2.0])
-    assert weights_of(start).as_dict() == pytest.approx(WEIGHTS.as_dict(), abs=1e-6)
     again = mix(fit=Fit(intercept=0.0, log_score=0.7, relative_score=1.3, cosine=3.0, interaction=1.5))
     assert again.slopes.tolist() == pytest.approx([0.7, 1.3, 3.0, 1.5])
 
@@ -114,11 +113,3 @@ def test_every_loss_in_every_balance_teaches_trunk_and_slopes(loss: str, method:
     assert tested.log_slopes.grad is not None
     assert bool(tested.log_slopes.grad.abs().sum() > 0)
     assert bool(torch.isfinite(tested.heads.weight.grad).all())
-
-
-def test_a_weight_that_nobody_wanted_stays_zero() -> None:
-    tested = mix()
-    tested(Collator(tokenizer())([group()])["batch"]).z_final.sum().backward()
-    assert tested.log_weights.grad is not None
-    assert tested.log_weights.grad[2:].tolist() == [0.0, 0.0]
-    assert weights_of(tested).novelty == weights_of(tested).popularity == 0.0
