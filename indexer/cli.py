@@ -64,17 +64,30 @@ def commands() -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="JSONL file of what was left out and why.  [default: INDEX.rejects.jsonl in this directory]",
 )
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where the load notes how far it is.  [default: INDEX.load.json in this directory]",
+)
 @click.option("--recreate", is_flag=True, help="Replace the index if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def load_command(**options: Any) -> None:
     """Files to an enriched index: authority, freshness, novelty and popularity beside every document.
 
-    Bad records are counted, listed with their line and reason, and stop nothing.
-    """
-    from indexer.events.engine import events_file
-    from indexer.load import LoadJob, load
-    from rerank_plugin.engines.connect import connect
+    Bad records are counted, listed with their line and reason, and stop nothing. A load that was cut off goes on when
+    the same command is given again in the same directory; standard input is read from its beginning.
 
+    \b
+    rerank-index load --engine http://localhost:9200 --index articles --docs articles.jsonl.gz
+    zcat dump.csv.gz | rerank-index load --engine embedded:data --index articles --docs - --format csv
+    """
+    from indexer.events.engine import Ubi, events_file
+    from indexer.load import LoadJob, load
+    from indexer.reindex.wire import quiet
+    from rerank_plugin.engines.connect import EMBEDDED_PREFIX, connect
+
+    quiet()
+    stem = re.sub(r"[^\w.-]", "_", options["index"])
     job = LoadJob(
         index=options["index"],
         docs=options["docs"],
@@ -83,7 +96,11 @@ def load_command(**options: Any) -> None:
         vectors=options["vectors"],
         now=clock_of(options["now"]),
         half_life_days=half_life_of(options["half_life_days"]),
-        rejects=options["rejects"] or Path(re.sub(r"[^\w.-]", "_", options["index"]) + ".rejects.jsonl"),
+        rejects=options["rejects"] or Path(f"{stem}.rejects.jsonl"),
+        state=options["state"] or Path(f"{stem}.load.json"),
+        fixed_now=options["now"] is not None,
+        repeatable=not isinstance(options["events"], Ubi),
+        lasting=not options["engine"].startswith(EMBEDDED_PREFIX),
         recreate=options["recreate"],
         analyzer=options["analyzer"],
         signals=signals_of(options["signals"]),
@@ -136,7 +153,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        _fail("stopped by the keyboard; what was being written is incomplete: load --recreate, or reindex --resume")
+        _fail(
+            "stopped by the keyboard; what was being written is incomplete: load again as before, or reindex --resume"
+        )
     except RerankError as error:
         _fail(str(error))
     except OSError as error:

@@ -53,6 +53,7 @@ def compute_signals(
     config: SignalConfig,
     vectors: NDArray[np.float32] | None,
     *,
+    known_novelty: list[float | None] | None = None,
     now: datetime,
     half_life_days: float | None,
     progress: Progress,
@@ -60,6 +61,7 @@ def compute_signals(
     """All signals of a collection.
 
     :param vectors: (documents, dimensions), L2-normalised; ``None`` leaves novelty unknown.
+    :param known_novelty: novelty where it was computed before.
     :param half_life_days: ``None`` chooses one from the ages of the documents.
     :raises MissingExtraError: a library that a signal needs is not installed.
     """
@@ -83,11 +85,7 @@ def compute_signals(
         ranks=None if ranks is None or not ranks.links else ranks.scores * len(catalogue),
     )
     features["popularity"] = popularity(catalogue.counts, knots=knots.popularity, weights=config.counts)
-    if vectors is None:
-        features["novelty"] = [None] * len(catalogue)
-    else:
-        with progress.step("novelty", sum(date is not None for date in dates)) as advance:
-            features["novelty"] = novelty(vectors, dates, advance=advance)
+    features["novelty"] = known_novelty or _novelty(vectors, dates, progress)
     popular = {"knots": dict(knots.popularity), **catalogue.events}
     details = {"authority": trusted, "freshness": fresh, "popularity": popular, "novelty": {}}
     reasons = {
@@ -105,6 +103,15 @@ def compute_signals(
         account=account,
         knots=knots,
     )
+
+
+def _novelty(
+    vectors: NDArray[np.float32] | None, dates: Sequence[datetime | None], progress: Progress
+) -> list[float | None]:
+    if vectors is None:
+        return [None] * len(dates)
+    with progress.step("novelty", sum(date is not None for date in dates)) as advance:
+        return novelty(vectors, dates, advance=advance)
 
 
 def _ranks(catalogue: Catalogue, config: SignalConfig) -> tuple[PageRank | None, dict[str, Any]]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,20 +19,34 @@ LOST = ("not_json", "no_id", "no_text", "duplicate_id", "refused")
 BEGINNING = 200
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far a rejects file had come."""
+
+    #: Bytes of the file.
+    size: int
+    counts: dict[str, int]
+
+
 class Rejects:
     """The rejects file of one run, as a context manager; a file without entries is removed at the end.
 
-    ``append`` goes on with the file of a run that was cut off.
+    ``append`` goes on with the file of a run that was cut off; ``mark`` does so where :meth:`mark` said, and lists
+    nothing until :meth:`listen`: what comes first was listed before.
 
     :raises DataError: the file cannot be created.
     """
 
-    def __init__(self, file: Path, *, append: bool = False) -> None:
+    def __init__(self, file: Path, *, append: bool = False, mark: Mark | None = None) -> None:
         self.file = file
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter({} if mark is None else mark.counts)
+        self._listens = mark is None
         self._lock = threading.Lock()
+        append = append or mark is not None
         try:
             self._opened = file.open("a" if append else "w", encoding="utf-8", errors="backslashreplace")
+            if mark is not None:
+                self._opened.truncate(min(mark.size, file.stat().st_size))
         except OSError as error:
             raise DataError(
                 f"cannot write the rejects file {file} ({error.strerror}); name another with --rejects"
@@ -42,11 +58,23 @@ class Rejects:
         :param line: 1-based line of ``source``; ``None`` where the engine refused the document.
         :param record: the record, of which the beginning is kept.
         """
+        if not self._listens:
+            return
         entry = {"file": source, "line": line, "kind": kind, "reason": reason, "record": record[:BEGINNING]}
         text = json.dumps(entry, ensure_ascii=False) + "\n"
         with self._lock:
             self.counts[kind] += 1
             self._opened.write(text)
+
+    def listen(self) -> None:
+        """Lists what comes from now on."""
+        self._listens = True
+
+    def mark(self) -> Mark:
+        """The place up to which the file is whole."""
+        with self._lock:
+            self._opened.flush()
+            return Mark(os.fstat(self._opened.fileno()).st_size, dict(self.counts))
 
     @property
     def lost(self) -> int:

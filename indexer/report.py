@@ -71,7 +71,7 @@ class LoadReport:
         line = (
             f"{self.index}: {self.written:,} of {self.read:,} records written in {self.seconds:.1f} s ({rate:,.0f}/s)"
         )
-        if self.updated or self.skipped:
+        if self.updated or (self.skipped and not self.written):
             line = f"{self.index}: {self.updated:,} of {self.read:,} documents updated in {self.seconds:.1f} s"
         console.print(line, highlight=False, markup=False)
         table = Table("signal", "documents", "mean", "5-95 %", "how", box=None, pad_edge=False)

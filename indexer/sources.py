@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -83,6 +84,11 @@ def _parts(folder: Path) -> list[Path]:
     return sorted(each for each in inside if _suffix(each) in LINES + TABLES)
 
 
+def input_files(file: Path) -> list[Path]:
+    """The files that are read for what :func:`documents_file` gave: the parts of a directory, or the file itself."""
+    return _parts(file) if file.is_dir() else [file]
+
+
 def numbered_records(file: Path | None, form: str | None = None) -> Iterator[tuple[int, bytes]]:
     """Number and line of JSON of every record; numbers run on over the parts of a directory.
 
@@ -90,7 +96,7 @@ def numbered_records(file: Path | None, form: str | None = None) -> Iterator[tup
     :param form: one of :data:`FORMATS`; ``None`` tells it by the suffix, and takes standard input for JSON lines.
     :raises DataError: a file cannot be read to its end, or standard input should be Parquet.
     """
-    parts = _parts(file) if file is not None and file.is_dir() else [file]
+    parts = [file] if file is None else input_files(file)
     before = 0
     for part in parts:
         number = 0
@@ -154,9 +160,10 @@ class Spool:
         """Keeps the line of a record that :func:`parse_record` accepted."""
         self._lines.write(line.strip() + b"\n")
 
-    def __iter__(self) -> Iterator[Record]:
+    def records(self, start: int = 0) -> Iterator[Record]:
+        """The records in the order they were kept, without the first ``start``."""
         self._lines.seek(0)
-        for line in self._lines:
+        for line in islice(self._lines, start, None):
             yield parse_record(line)
 
     def __enter__(self) -> Self:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from indexer.progress import Progress
@@ -34,18 +35,34 @@ class Encoder(Protocol):
         ...
 
 
-def encode(encoder: Encoder, texts: Iterable[str], total: int, progress: Progress) -> tuple[NDArray[np.float32], int]:
-    """The vectors of all texts, (total, dimensions), and how many texts the model could not read to their end."""
+def encode(
+    encoder: Encoder,
+    texts: Iterable[str],
+    total: int,
+    file: Path,
+    progress: Progress,
+    *,
+    done: int = 0,
+    saved: Callable[[int, int], None],
+) -> NDArray[np.float32]:
+    """The vectors of all texts, (total, dimensions), which wait in ``file`` and not in memory.
+
+    :param texts: those that have no vector yet.
+    :param done: the file has this many vectors, of the texts before.
+    :param saved: told how many vectors more are in the file, and how many of the texts were not read to their end.
+    :raises OSError: the file cannot be written.
+    """
     import numpy as np
 
-    vectors = np.empty((total, encoder.dimensions), dtype=np.float32)
-    truncated = done = 0
-    with progress.step("encoding", total) as advance:
+    with file.open("r+b" if done else "wb") as stored, progress.step("encoding", total) as advance:
+        stored.truncate(done * encoder.dimensions * np.dtype(np.float32).itemsize)
+        stored.seek(0, 2)
+        advance(done)
         remaining = iter(texts)
         while batch := list(islice(remaining, TEXTS_AT_ONCE)):
             encoded = encoder.encode([text[:MAX_CHARACTERS] for text in batch])
-            vectors[done : done + len(batch)] = encoded.vectors
-            truncated += int(np.sum(encoded.truncated))
-            done += len(batch)
+            stored.write(np.ascontiguousarray(encoded.vectors, dtype=np.float32).tobytes())
+            stored.flush()
+            saved(len(batch), int(np.sum(encoded.truncated)))
             advance(len(batch))
-    return vectors, truncated
+    return np.memmap(file, np.float32, "r", shape=(total, encoder.dimensions))

@@ -25,8 +25,9 @@ class FakeEngine:
         self.calls: list[str] = []
         self.refuses: dict[str, tuple[int, dict[str, Any]]] = {}
         self.miscounts_by = 0
-        self._fate = fate
-        self._dies_after_bulks = dies_after_bulks
+        self.fate = fate
+        #: After so many bulk requests there is no answer any more; ``None`` for ever.
+        self.dies_after_bulks = dies_after_bulks
 
     def client(self) -> OpenSearch:
         """A client of this engine."""
@@ -38,8 +39,8 @@ class FakeEngine:
         parts = url.strip("/").split("/")
         if f"{method} {parts[-1]}" in self.refuses:
             return self.refuses[f"{method} {parts[-1]}"]
-        if parts == ["_bulk"]:
-            return self._bulk(body)
+        if parts[-1] == "_bulk":
+            return self._bulk(parts[0], body)
         index = self.aliases.get(parts[0], parts[0])
         if method == "PUT" and len(parts) == 1:
             self.indexes[index], self.documents[index] = json.loads(body), {}
@@ -55,8 +56,8 @@ class FakeEngine:
             return 200, {"count": len(self.documents[index]) + self.miscounts_by}
         return 200, {index: self.indexes[index]}
 
-    def _bulk(self, body: Any) -> tuple[int, Any]:
-        if self._dies_after_bulks is not None and len(self.bulks) >= self._dies_after_bulks:
+    def _bulk(self, index: str, body: Any) -> tuple[int, Any]:
+        if self.dies_after_bulks is not None and len(self.bulks) >= self.dies_after_bulks:
             raise ConnectionError("N/A", "Connection refused", OSError("Connection refused"))
         data = body if isinstance(body, bytes) else body.encode()
         lines = data.decode().strip().split("\n")
@@ -64,9 +65,9 @@ class FakeEngine:
         items = []
         for action, line in zip(lines[::2], lines[1::2], strict=True):
             target, source = json.loads(action)["index"], json.loads(line)
-            refusal = self._fate(target["_id"], source)
+            refusal = self.fate(target["_id"], source)
             if refusal is None:
-                self.documents[target["_index"]][target["_id"]] = source
+                self.documents[index][target["_id"]] = source
             status, error = (201, None) if refusal is None else refusal
             items.append({"index": {"_id": target["_id"], "status": status, **({"error": error} if error else {})}})
         return 200, {"errors": False, "items": items}

@@ -6,10 +6,10 @@ harmless, and an older state of a document never replaces a newer one, in whatev
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from indexer.reindex.wire import TRANSIENT, Wire, is_transient, load_msgspec, patient
@@ -51,8 +51,12 @@ class Outcome:
 class BulkWriter:
     """Writes to one index; threads may share it."""
 
-    def __init__(self, wire: Wire, index: str, rejects: Rejects) -> None:
-        """Writes to ``index``; what the engine refuses for good is listed in ``rejects``."""
+    def __init__(self, wire: Wire, index: str, rejects: Rejects, *, pipelines: bool = False) -> None:
+        """Writes to ``index``; what the engine refuses for good is listed in ``rejects``.
+
+        :param pipelines: whether the index's own ingest pipeline may change the documents.
+        """
+        self._parameters = {} if pipelines else {"pipeline": "_none"}
         self._wire = wire
         self._index = index
         self._rejects = rejects
@@ -107,14 +111,14 @@ class BulkWriter:
                 "POST",
                 f"/{self._index}/_bulk",
                 b"".join(operation.body for operation in part),
-                pipeline="_none",
+                **self._parameters,
                 filter_path="items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by.reason",
             )
         except Exception as error:
             if is_transient(error):
                 self._shrink()
             raise
-        items = _items_decoder().decode(text)["items"]
+        items = json.loads(text)["items"]
         again: list[Operation] = []
         for operation, item in zip(part, items, strict=True):
             ((action, result),) = item.items()
@@ -150,11 +154,6 @@ class BulkWriter:
     def _grow(self) -> None:
         with self._lock:
             self.limit = min(MOST_BYTES, int(self.limit * GROWTH))
-
-
-@cache
-def _items_decoder() -> Any:
-    return load_msgspec().json.Decoder()
 
 
 def _transient(reason: str) -> Exception:

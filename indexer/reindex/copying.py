@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_EXCEPTION, Executor, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Executor, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from indexer.progress import Advance
@@ -66,7 +66,7 @@ def copy_slices(
             if stop.is_set():
                 return
             throttle.wait(len(page.hits))
-            outcome = _write(operations(page.hits), writer, executor)
+            outcome = settled(send(operations(page.hits), writer, executor))
             state.advance(shard, page.upto, read=len(page.hits), written=outcome.done, rejected=outcome.refused)
             advance(page.upto - done)
             done = page.upto
@@ -82,12 +82,20 @@ def copy_slices(
             each.result()
 
 
-def _write(operations: list[Operation], writer: BulkWriter, executor: Executor) -> Outcome:
-    """What became of a page, written by a few requests at once."""
+def send(operations: list[Operation], writer: BulkWriter, executor: Executor) -> list[Future[Outcome]]:
+    """A page under way in a few requests at once; :func:`settled` waits for them."""
     share = -(-len(operations) // AT_ONCE) if operations else 1
     parts = [operations[start : start + share] for start in range(0, len(operations), share)]
+    return [executor.submit(writer.write, part) for part in parts]
+
+
+def settled(sent: list[Future[Outcome]]) -> Outcome:
+    """What became of a page.
+
+    :raises EngineError: the engine refused, or stayed away for minutes.
+    """
     outcome = Outcome()
-    for future in [executor.submit(writer.write, part) for part in parts]:
+    for future in sent:
         outcome += future.result()
     return outcome
 

@@ -1,25 +1,19 @@
-"""What a run must remember to go on after it was killed: a small JSON file, replaced whole after every page."""
+"""Where a reindexing run stands."""
 
 from __future__ import annotations
 
-import json
-import os
-import threading
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from indexer.saved import SavedState, read_saved
 from rerank_plugin.errors import DataError
-
-FORMAT = 1
 
 
 @dataclass(slots=True, kw_only=True)
-class RunState:
+class RunState(SavedState):
     """Where a run stands; ``save`` writes it, threads may call it at once."""
 
-    file: Path
-    run_id: str
     source: str
     source_uuid: str
     dest: str
@@ -38,7 +32,6 @@ class RunState:
     blocked: bool = False
     #: The scaling knots of the signals.
     knots: dict[str, Any] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def advance(self, shard: int, upto: int, *, read: int, written: int, rejected: int) -> None:
         """Notes that a page is in the destination, and saves."""
@@ -47,14 +40,6 @@ class RunState:
             self.read += read
             self.written += written
             self.rejected += rejected
-            self._write()
-
-    def save(self) -> None:
-        """Writes the file, whole or not at all.
-
-        :raises DataError: it cannot be written.
-        """
-        with self._lock:
             self._write()
 
     @property
@@ -72,17 +57,6 @@ class RunState:
         for file in (self.file, self.ranks_file, self.novelty_file):
             file.unlink(missing_ok=True)
 
-    def _write(self) -> None:
-        stored = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("file", "_lock")}
-        scratch = self.file.with_name(f".{self.file.name}.{os.getpid()}")
-        try:
-            scratch.write_text(json.dumps({"format": FORMAT, **stored}), encoding="utf-8")
-            os.replace(scratch, self.file)
-        except OSError as error:
-            raise DataError(
-                f"cannot write the state of the run to {self.file} ({error.strerror}); name another with --state"
-            ) from error
-
     @classmethod
     def read_file(cls, file: Path) -> RunState:
         """The state as saved.
@@ -90,9 +64,7 @@ class RunState:
         :raises DataError: there is none, or it is none of ours.
         """
         try:
-            stored = json.loads(file.read_text(encoding="utf-8"))
-            if stored.pop("format") != FORMAT:
-                raise ValueError("it has another format")
+            stored = read_saved(file)
             stored["cursors"] = {int(shard): int(upto) for shard, upto in stored["cursors"].items()}
             return cls(file=file, **stored)
         except FileNotFoundError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,6 +46,21 @@ class _Text:
         return value if isinstance(value, (str, bytes)) else cast(bytes, load_msgspec().json.encode(value))
 
 
+class _Texts:
+    """A client whose answers are text, made of one whose answers are values."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.transport = self
+
+    def perform_request(self, method: str, path: str, params: dict[str, Any], body: Any) -> str:
+        params = {**params, "request_timeout": REQUEST_TIMEOUT_S}
+        return json.dumps(self._client.transport.perform_request(method, path, params=params, body=body))
+
+    def close(self) -> None:
+        """The client is closed by who opened it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wire:
     """Two clients of one server: opensearch-py's usual one, and one whose answers are text; threads may share both."""
@@ -62,6 +78,11 @@ class Wire:
             raise ConfigError("this needs a server, http(s)://host:9200; an embedded index is made anew with load")
         options = {"timeout": REQUEST_TIMEOUT_S, "pool_maxsize": CONNECTIONS, "max_retries": 2}
         return cls(connect(url, **options), connect(url, serializer=_Text(), **options))
+
+    @classmethod
+    def over(cls, client: Any) -> Wire:
+        """The two roads over one client that exists, of a server or of the embedded engine; for short answers."""
+        return cls(client, _Texts(client))
 
     def close(self) -> None:
         """Closes both clients."""
@@ -93,8 +114,12 @@ def patient(call: Callable[[], T]) -> T:
     """What ``call`` returns; transient failures are tried again with growing waits and jitter, for minutes.
 
     :raises OpenSearchException: a permanent failure at once, a transient one when patience is over.
+    :raises MissingExtraError: stamina is not installed.
     """
-    import stamina
+    try:
+        import stamina
+    except ImportError as error:
+        raise MissingExtraError("writing to an engine", "index") from error
 
     for attempt in stamina.retry_context(
         on=is_transient,

@@ -86,6 +86,7 @@ def run(client: Any, folder: Path, index: str, records: Sequence[dict[str, Any] 
             "now": NOW,
             "half_life_days": 365.0,
             "rejects": folder / "rejects.jsonl",
+            "state": folder / "load.json",
             "run_id": "run-1",
             **changes,
         }

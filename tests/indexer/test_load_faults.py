@@ -9,13 +9,15 @@ from typing import Any
 
 import opensearchpy.exceptions
 import pytest
+import stamina
 from opensearchpy.exceptions import OpenSearchException
 
 from fakes_engine import FakeEngine
 from indexer.load import LoadJob, load
 from indexer.progress import Silent
+from indexer.reindex.pages import PAGE_BYTES
 from indexer.report import LoadReport
-from indexer.writer import CHUNK_BYTES, engine_errors
+from indexer.writer import engine_errors
 from rerank_plugin.errors import DataError, EngineError, VectorIndexError
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
@@ -29,10 +31,13 @@ def write_docs(folder: Path, records: list[dict[str, Any] | str]) -> str:
 
 def run(engine: FakeEngine, folder: Path, docs: str | None = None, **changes: Any) -> LoadReport:
     docs = docs or write_docs(folder, [{"_id": str(number), "text": "words"} for number in range(3)])
-    job = LoadJob(
-        **{"index": "i", "docs": docs, "now": NOW, "rejects": folder / "rejects.jsonl", "run_id": "r1", **changes}
-    )
+    files = {"rejects": folder / "rejects.jsonl", "state": folder / "load.json"}
+    job = LoadJob(**{"index": "i", "docs": docs, "now": NOW, "run_id": "r1", **files, **changes})
     return load(job, engine.client(), None, Silent())
+
+
+def many(count: int) -> list[dict[str, Any] | str]:
+    return [{"_id": str(number), "text": "words"} for number in range(count)]
 
 
 def listed(folder: Path) -> list[dict[str, Any]]:
@@ -50,14 +55,19 @@ def test_refused_documents_are_listed_and_the_others_written(tmp_path):
             "line": None,
             "kind": "refused",
             "reason": "400 mapper_parsing_exception: no text there (deeper)",
-            "record": '{"_id": "1", "text": "words", "rerank": {"features_version": 1}}',
+            "record": '{"index": {"_id": "1"}}\n{"text": "words", "rerank": {"features_version": 1}}\n',
         }
     ]
     assert engine.indexes["i"]["mappings"]["_meta"]["rerank"]["documents"] == 2
 
 
-def test_a_busy_engine_is_asked_again(tmp_path, monkeypatch):
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
+@pytest.fixture(autouse=True)
+def no_waits():
+    with stamina.set_testing(True, attempts=5):
+        yield
+
+
+def test_a_busy_engine_is_asked_again(tmp_path):
     asked: list[str] = []
 
     def busy(doc_id: str, source: dict[str, Any]) -> tuple[int, dict[str, str]] | None:
@@ -69,12 +79,14 @@ def test_a_busy_engine_is_asked_again(tmp_path, monkeypatch):
 
 
 def test_an_engine_that_dies_midway_stops_the_load_in_one_line(tmp_path):
-    docs = write_docs(tmp_path, [{"_id": str(number), "text": "words"} for number in range(1200)])
-    engine = FakeEngine(dies_after_bulks=1)
-    with pytest.raises(EngineError, match=r"stopped answering after 500 documents .*--recreate") as caught:
-        run(engine, tmp_path, docs)
+    docs = write_docs(tmp_path, many(12_000))
+    engine = FakeEngine(dies_after_bulks=4)
+    with pytest.raises(EngineError, match=r"no engine answers .*00 of 12000 documents are done; the same") as caught:
+        run(engine, tmp_path, docs, lasting=True)
     assert "\n" not in str(caught.value)
-    assert "_meta" not in engine.indexes["i"]["mappings"], "an unfinished index says nothing of itself"
+    assert engine.indexes["i"]["mappings"]["_meta"] == {"rerank_run": "r1"}, (
+        "an unfinished index says nothing of itself"
+    )
 
 
 def test_an_engine_that_refuses_everything(tmp_path):
@@ -132,8 +144,8 @@ def test_requests_are_bounded_by_documents_and_bytes(tmp_path):
     engine = FakeEngine()
     report = run(engine, tmp_path, write_docs(tmp_path, records))  # type: ignore[arg-type]
     assert report.written == 1301
-    assert max(documents for documents, _ in engine.bulks) == 500
-    assert max(size for _, size in engine.bulks) <= CHUNK_BYTES
+    assert max(documents for documents, _ in engine.bulks) <= 2_500
+    assert sorted(size for _, size in engine.bulks)[-2] <= PAGE_BYTES, "but for the one that is larger by itself"
     assert len(engine.documents["i"]["huge"]["text"]) == 5 * 1024 * 1024
 
 
@@ -158,7 +170,7 @@ def test_the_engine_is_not_changed_before_everything_is_read(tmp_path):
     ("step", "message"),
     [
         ("PUT i", "creating the index i: the engine answered 400 bad: name"),
-        ("POST _bulk", "the engine refused every document"),
+        ("POST _bulk", "writing to i: the engine answered 400 bad: name"),
         ("PUT _mapping", "describing the index i: the engine answered 400 bad: name"),
     ],
 )

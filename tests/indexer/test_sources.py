@@ -160,8 +160,8 @@ def test_a_spool_is_read_as_often_as_asked_and_moves_to_disk(tmp_path):
     with Spool(memory_bytes=50) as spool:
         for number in range(20):
             spool.add(b' {"_id": "%d", "text": "some words"}\r\n' % number)
-        assert [record.doc_id for record in spool] == [str(number) for number in range(20)]
-        assert [record.text for record in spool] == ["some words"] * 20
+        assert [record.doc_id for record in spool.records()] == [str(number) for number in range(20)]
+        assert [record.text for record in spool.records()] == ["some words"] * 20
 
 
 class TestSideFiles:
