@@ -25,7 +25,14 @@ NOW = datetime(2026, 11, 24, tzinfo=UTC)
     ],
 )
 def test_what_is_found_without_any_settings(collection, tmp_path, name, written, problems, coverage):
-    job = LoadJob(index=name, docs=str(collection(name)), now=NOW, rejects=tmp_path / "r.jsonl", run_id="r")
+    job = LoadJob(
+        index=name,
+        docs=str(collection(name)),
+        now=NOW,
+        rejects=tmp_path / "r.jsonl",
+        state=tmp_path / "state.json",
+        run_id="r",
+    )
     report = load(job, FakeEngine().client(), None, Silent())
     assert (report.written, dict(report.problems)) == (written, problems)
     found = {factor: account["coverage"] for factor, account in report.signals.items() if factor != "novelty"}
@@ -35,7 +42,14 @@ def test_what_is_found_without_any_settings(collection, tmp_path, name, written,
 def test_authority_orders_cacm_as_its_own_citation_counts_do(collection, tmp_path):
     stats = pytest.importorskip("scipy.stats")
     engine = FakeEngine()
-    job = LoadJob(index="cacm", docs=str(collection("cacm")), now=NOW, rejects=tmp_path / "r.jsonl", run_id="r")
+    job = LoadJob(
+        index="cacm",
+        docs=str(collection("cacm")),
+        now=NOW,
+        rejects=tmp_path / "r.jsonl",
+        state=tmp_path / "state.json",
+        run_id="r",
+    )
     report = load(job, engine.client(), None, Silent())
     documents = list(engine.documents["cacm"].values())
     authority = [each["rerank"]["authority"] for each in documents]
