@@ -52,7 +52,7 @@ ENGINE_VECTORS = "engine"
 @click.option("--now", metavar="ISO", help="The clock of freshness.  [default: the time of the run]")
 @click.option("--half-life-days", type=float, help="Half-life of freshness.  [default: median age, at least 365]")
 @click.option("--throttle", type=float, metavar="N", help="At most so many documents per second.")
-@click.option("--workers", type=int, default=4, show_default=True, help="Shards copied at once.")
+@click.option("--workers", type=int, default=4, show_default=True, help="Shards, or halves of one, copied at once.")
 @click.option("--keep-replicas", is_flag=True, help="Make copies while loading: a node may be lost.")
 @click.option("--verify-all", is_flag=True, help="Compare every document with its copy, not a thousand.")
 @click.option("--rejects", type=_NEW_FILE, help="JSONL file of what was refused.  [default: DEST.rejects.jsonl]")

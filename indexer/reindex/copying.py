@@ -1,4 +1,4 @@
-"""The documents of a source into its destination: every shard a slice of its own, each remembered page by page."""
+"""The documents of a source into its destination: shards or stretches of them as slices, remembered page by page."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from typing import Any
 
 from indexer.progress import Advance
 from indexer.reindex.bulk import BulkWriter, Operation, Outcome
-from indexer.reindex.pages import BEFORE_ALL, Sweep
+from indexer.reindex.pages import Sweep
 from indexer.reindex.state import RunState
 
 #: Bulk requests that one slice has under way at once, while its next page is being read.
 AT_ONCE = 2
+#: Stretches of one shard's history copied side by side, where there are workers enough for all of them.
+PARTS = 2
 
 
 class Throttle:
@@ -60,26 +62,28 @@ def copy_slices(
     """
     stop = threading.Event()
 
-    def run(shard: int, last: int) -> None:
-        done = state.cursors.get(shard, BEFORE_ALL)
+    def run(stretch: list[int]) -> None:
+        shard, done, last = stretch
         for page in _ahead(sweep.pages(shard, done, last), executor):
             if stop.is_set():
                 return
             throttle.wait(len(page.hits))
             outcome = settled(send(operations(page.hits), writer, executor))
-            state.advance(shard, page.upto, read=len(page.hits), written=outcome.done, rejected=outcome.refused)
+            state.advance(stretch, page.upto, read=len(page.hits), written=outcome.done, rejected=outcome.refused)
             advance(page.upto - done)
             done = page.upto
 
-    open_slices = [(shard, last) for shard, last in upto.items() if state.cursors.get(shard, BEFORE_ALL) < last]
-    with ThreadPoolExecutor(workers, "slice") as pool:
-        slices = [pool.submit(run, shard, last) for shard, last in open_slices]
-        try:
-            finished, _ = wait(slices, return_when=FIRST_EXCEPTION)
-        finally:
-            stop.set()
-        for each in finished:
-            each.result()
+    parts = PARTS if PARTS * len(upto) <= workers else 1
+    while stretches := state.plan(upto, parts):
+        with ThreadPoolExecutor(workers, "slice") as pool:
+            slices = [pool.submit(run, stretch) for stretch in stretches]
+            try:
+                finished, _ = wait(slices, return_when=FIRST_EXCEPTION)
+            finally:
+                stop.set()
+            for each in finished:
+                each.result()
+        stop.clear()
 
 
 def send(operations: list[Operation], writer: BulkWriter, executor: Executor) -> list[Future[Outcome]]:

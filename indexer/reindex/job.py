@@ -18,7 +18,7 @@ from indexer.reindex.bulk import BulkWriter, Operation, action
 from indexer.reindex.copying import AT_ONCE, Throttle, copy_slices
 from indexer.reindex.difference import Difference
 from indexer.reindex.enricher import Enricher
-from indexer.reindex.pages import BEFORE_ALL, PageSize, Sweep, checkpoints, refresh, safe_positions
+from indexer.reindex.pages import PageSize, Sweep, checkpoints, refresh, safe_positions
 from indexer.reindex.preparation import open_run
 from indexer.reindex.state import RunState
 from indexer.reindex.verify import compare_contents
@@ -69,7 +69,7 @@ class ReindexJob:
     keep_replicas: bool = False
     #: Documents per second at most.
     throttle: float | None = None
-    #: Slices (shards) at work at once.
+    #: Slices (shards, or stretches of one) at work at once.
     workers: int = 4
     #: Compare the contents of every document, not of a sample.
     verify_all: bool = False
@@ -121,7 +121,7 @@ class Run:
 
     def copy(self, label: str, upto: dict[int, int]) -> None:
         """Brings the destination up to these positions."""
-        behind = sum(max(0, last - self.state.cursors.get(shard, BEFORE_ALL)) for shard, last in upto.items())
+        behind = self.state.behind(upto)
         self.account.rounds += 1
         before = self.state.read
         with self.progress.step(label, behind) as advance:
@@ -142,7 +142,7 @@ class Run:
         """Copies until what the application wrote meanwhile is little, or as often as makes sense."""
         for number in range(MOST_ROUNDS):
             upto = safe_positions(self.wire, self.source.name)
-            behind = sum(max(0, last - self.state.cursors.get(shard, BEFORE_ALL)) for shard, last in upto.items())
+            behind = self.state.behind(upto)
             if number and behind <= FEW:
                 return
             refresh(self.wire, self.source.name)

@@ -47,9 +47,10 @@ def test_killed_again_and_again_under_concurrent_writes(client, name, opensearch
     assert any(key[0] not in {f"d{number}" for number in range(DOCUMENTS)} for key in copied), "new documents came too"
 
 
-def test_a_run_killed_at_four_fifths_reads_less_than_a_third_again(client, name, opensearch_url, tmp_path):
+@pytest.mark.parametrize("shards", [1, 3])
+def test_a_run_killed_at_four_fifths_reads_less_than_a_third_again(client, name, opensearch_url, tmp_path, shards):
     source, dest = f"{name}-1", f"{name}-2"
-    make_source(client, source, DOCUMENTS, shards=3)
+    make_source(client, source, DOCUMENTS, shards=shards)
     arguments = ("--source", source, "--dest", dest, "--throttle", "4000")
     state = tmp_path / f"{dest}.reindex.json"
     process = start(opensearch_url, tmp_path, *arguments)
@@ -59,6 +60,11 @@ def test_a_run_killed_at_four_fifths_reads_less_than_a_third_again(client, name,
     process.kill()
     process.wait()
     before = read_so_far(state)
+    if shards == 1:
+        stretches = json.loads(state.read_text(encoding="utf-8"))["stretches"]
+        assert [done > begun for (_, done, _), begun in zip(stretches, (-1, DOCUMENTS // 2 - 1), strict=True)] == [
+            True
+        ] * 2
     report = reindex(opensearch_url, tmp_path, *arguments, "--resume")
     assert report["read"] == DOCUMENTS - before <= 0.3 * DOCUMENTS
     assert contents(client, dest) == contents(client, source)

@@ -18,6 +18,7 @@ from indexer.reindex import copying
 from indexer.reindex.bulk import LEAST_BYTES, MOST_BYTES, START_BYTES, BulkWriter, Operation, action, spliced
 from indexer.reindex.pages import MOST_PER_PAGE, PageSize
 from indexer.reindex.ranks import LinkTable, Ranks
+from indexer.reindex.state import RunState
 from indexer.reindex.wire import Wire, is_transient
 from indexer.rejects import Rejects
 from indexer.signal_config import SignalConfig
@@ -250,6 +251,28 @@ def test_pages_aim_at_bytes():
     assert size.documents == MOST_PER_PAGE
     size.learn([Hit(3_000_000)] * 10)
     assert size.documents == 10
+
+
+def test_a_history_in_stretches_is_done_when_all_of_them_are(tmp_path):
+    def note(state: RunState, stretch: list[int], upto: int) -> None:
+        state.advance(stretch, upto, read=upto - stretch[1], written=0, rejected=0)
+
+    upto = {0: 9_999, 1: 500}
+    state = RunState(file=tmp_path / "s.json", run_id="r", source="a", source_uuid="u", dest="b")
+    first, second, small = state.plan(upto, 2)
+    assert (first, second, small) == ([0, -1, 4_999], [0, 4_999, 9_999], [1, -1, 500])
+    assert state.behind(upto) == 10_501
+    note(state, second, 9_999)
+    note(state, small, 500)
+    note(state, first, 3_000)
+    assert (state.cursors, state.behind({0: 12_000, 1: 500})) == ({1: 500}, 1_999 + 2_001)
+    # Killed here: the run that goes on finishes what was begun before it plans anew.
+    state = RunState.read_file(state.file)
+    unfinished, finished = state.plan({0: 12_000, 1: 500}, 2)
+    assert (unfinished, finished) == ([0, 3_000, 4_999], [0, 9_999, 9_999])
+    note(state, unfinished, 4_999)
+    assert (state.cursors, state.stretches, state.read) == ({0: 9_999, 1: 500}, [], 10_501)
+    assert state.plan({0: 11_000, 1: 500}, 2) == [[0, 9_999, 11_000]]
 
 
 def test_the_throttle_spreads_documents_evenly(monkeypatch):
