@@ -98,6 +98,8 @@ def test_the_same_command_writes_only_the_rest(docs, tmp_path):
     cut_off(engine, docs)
     done = json.loads((tmp_path / "i.load.json").read_text(encoding="utf-8"))["position"]
     assert done in {0, 5000, 10_000}
+    with (tmp_path / "rejects.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"kind": "of a page that was under way')
     report = run(engine, docs, run_id="r2", now=NOW + timedelta(days=400))
     assert engine.documents["i"] == expected, "the clock of the first attempt, too"
     assert written_again(engine) == DOCUMENTS - done
@@ -132,7 +134,7 @@ def test_an_engine_that_keeps_writes_in_memory_is_asked_to_refresh_before_a_page
     engine.fate = lambda doc_id, source: None
     engine.calls.clear()
     run(engine, docs, lasting=False)
-    assert any("_refresh" in call for call in engine.calls)
+    assert sum("_refresh" in call for call in engine.calls) == 2, "once to note, once to count"
 
 
 @pytest.mark.parametrize("reason", ["standard input cannot be read twice", "the engine's events go on", "has changed"])
@@ -190,6 +192,14 @@ def test_a_state_that_is_none_is_one_line(docs, tmp_path, content):
     with pytest.raises(DataError, match=r"i\.load\.json cannot be read as the state of a load") as caught:
         run(FakeEngine(), docs)
     assert "\n" not in str(caught.value)
+
+
+def test_a_state_of_another_release_is_not_guessed_at(docs, tmp_path):
+    engine, state = FakeEngine(), tmp_path / "i.load.json"
+    cut_off(engine, docs)
+    state.write_text(json.dumps({**json.loads(state.read_text(encoding="utf-8")), "format": 9}), encoding="utf-8")
+    with pytest.raises(DataError, match="it has another format"):
+        run(engine, docs)
 
 
 def test_a_state_of_another_index_is_left_alone(docs):
