@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from indexer.events.command import clicks_command
 from indexer.options import (
     ENGINE,
     EVENTS,
@@ -116,6 +117,7 @@ def load_command(**options: Any) -> None:
     print_report(report, as_json=options["as_json"])
 
 
+commands.add_command(clicks_command)
 commands.add_command(reindex_command)
 commands.add_command(refresh_command)
 

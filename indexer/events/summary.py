@@ -8,6 +8,8 @@ thousand looks would bring. Popularity then log-scales all of them alike (``sign
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,9 +20,10 @@ from indexer.events.log import connect, read_log
 from rerank_plugin.errors import DataError
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    import numpy as np
     from ibis import Table
     from ibis.backends.duckdb import Backend
+    from numpy.typing import NDArray
 
 #: Days; an event counts the share of them that it lies in.
 WINDOWS = (7, 30, 90)
@@ -47,9 +50,20 @@ def summarise(file: Path, *, now: datetime) -> Summary:
     :raises DataError: the file cannot be read, or holds no event.
     :raises MissingExtraError: Ibis or DuckDB is not installed.
     """
+    with events_kept(file, now=now) as (kept, seen):
+        return _summarise(kept, seen)
+
+
+@contextmanager
+def events_kept(file: Path, *, now: datetime) -> Iterator[tuple[Table, dict[str, int]]]:
+    """The events that count as of ``now``, and what became of the log's; the table lives as long as the context.
+
+    :raises DataError: the file cannot be read, or holds no event.
+    :raises MissingExtraError: Ibis or DuckDB is not installed.
+    """
     con = connect()
     try:
-        return _summarise(con, file, now)
+        yield _kept(con, file, now)
     except DataError:
         raise
     except Exception as error:  # what DuckDB meets while it runs: a file cut off, a disk that is full
@@ -58,7 +72,7 @@ def summarise(file: Path, *, now: datetime) -> Summary:
         con.disconnect()
 
 
-def _summarise(con: Backend, file: Path, now: datetime) -> Summary:
+def _kept(con: Backend, file: Path, now: datetime) -> tuple[Table, dict[str, int]]:
     votes = con.create_table("votes", _votes(read_log(con, file), now), temp=True)
     told = votes.group_by("what").agg(rows=votes.events.sum()).to_pyarrow().to_pylist()
     seen = {each["what"]: int(each["rows"]) for each in told}
@@ -68,15 +82,44 @@ def _summarise(con: Backend, file: Path, now: datetime) -> Summary:
         seen |= {"kept": people, "robots": seen["kept"] - people}
     if not people:
         raise DataError(f"{file} holds no event up to {now:%Y-%m-%d}: {seen or 'it is empty'}")
+    return kept, seen
+
+
+def _summarise(kept: Table, seen: dict[str, int]) -> Summary:
+    import numpy as np
+
     counts: dict[str, dict[str, float]] = {}
     by_kind = kept.group_by("doc", "kind").agg(count=kept.votes.sum()).to_pyarrow()
     for doc, kind, count in zip(*(by_kind[name].to_pylist() for name in ("doc", "kind", "count")), strict=True):
         counts.setdefault(doc, {})[kind] = count
     account: dict[str, Any] = {"events": seen}
-    pairs = _pairs(kept).to_pyarrow()
-    if len(pairs):
-        account["propensities"] = _add_rates(pairs, counts)
+    placed = looked_at(kept)
+    if len(placed.docs):
+        account["propensities"] = placed.account
+        by_doc = [
+            np.bincount(placed.doc_numbers, each, len(placed.docs)).astype(np.float64)
+            for each in (placed.looks, placed.clicks)
+        ]
+        for doc, rate in zip(placed.docs, smoothed_rates(*by_doc).tolist(), strict=True):
+            counts[doc][CLICK_RATE] = 1000.0 * rate
     return Summary(counts, account)
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Impressions and clicks by query, document and position, positions taken out."""
+
+    queries: list[str]
+    docs: list[str]
+    #: (rows,): places in ``queries`` and ``docs``.
+    query_numbers: NDArray[np.int64]
+    doc_numbers: NDArray[np.int64]
+    #: (rows,): how often it was shown, how often it was looked at by the propensity of its position, and its clicks.
+    impressions: NDArray[np.float64]
+    looks: NDArray[np.float64]
+    clicks: NDArray[np.float64]
+    #: The propensities, for ``--json``.
+    account: dict[str, Any]
 
 
 def _votes(log: Table, now: datetime) -> Table:
@@ -131,25 +174,21 @@ def _pairs(kept: Table) -> Table:
     return grouped.filter(grouped.impressions > 0)
 
 
-def _add_rates(pairs: pa.Table, counts: dict[str, dict[str, float]]) -> dict[str, Any]:
-    """Puts each document's click rate among its counts; returns what the propensities are."""
+def looked_at(kept: Table) -> Placed:
+    """The pairs of the log with their propensities; no rows where no event has query, document and position."""
     import numpy as np
 
-    clicks = np.nan_to_num(pairs["clicks"].to_numpy())
-    impressions = np.maximum(pairs["impressions"].to_numpy(), clicks)
+    pairs = _pairs(kept).to_pyarrow()
+    clicks = np.nan_to_num(pairs["clicks"].to_numpy().astype(np.float64))
+    impressions = np.maximum(pairs["impressions"].to_numpy().astype(np.float64), clicks)
     positions = pairs["position"].to_numpy()
     docs = pairs["doc"].combine_chunks().dictionary_encode()
     queries = pairs["query"].combine_chunks().dictionary_encode()
-    doc_numbers = docs.indices.to_numpy().astype(np.int64)
-    keys = queries.indices.to_numpy().astype(np.int64) * len(docs.dictionary) + doc_numbers
-    _, numbers = np.unique(keys, return_inverse=True)
+    names, texts = docs.dictionary.to_pylist(), queries.dictionary.to_pylist()
+    doc_numbers, query_numbers = (each.indices.to_numpy().astype(np.int64) for each in (docs, queries))
+    _, numbers = np.unique(query_numbers * max(len(names), 1) + doc_numbers, return_inverse=True)
     fitted = fit_propensities(numbers.astype(np.int64), positions, impressions, clicks)
-    looks = impressions * fitted.looks[np.searchsorted(fitted.positions, positions)]
-    documents = len(docs.dictionary)
-    by_doc = [np.bincount(doc_numbers, each, documents).astype(np.float64) for each in (looks, clicks)]
-    rates = smoothed_rates(*by_doc)
-    names: pa.Array = docs.dictionary
-    for doc, rate in zip(names.to_pylist(), rates.tolist(), strict=True):
-        counts[doc][CLICK_RATE] = 1000.0 * rate
+    looks = impressions * fitted.looks[np.searchsorted(fitted.positions, positions)] if len(pairs) else impressions
     shown = dict(zip(fitted.positions.tolist()[:10], np.round(fitted.looks, 4).tolist()[:10], strict=True))
-    return {"looks": shown, "rounds": fitted.rounds, "converged": fitted.converged}
+    account = {"looks": shown, "rounds": fitted.rounds, "converged": fitted.converged}
+    return Placed(texts, names, query_numbers, doc_numbers, impressions, looks, clicks, account)
