@@ -84,7 +84,8 @@ def _rows(placed: Placed, known: list[bool]) -> tuple[pa.Table, float]:
 
     pairs, places = np.unique(placed.query_numbers * len(placed.docs) + placed.doc_numbers, return_inverse=True)
     impressions, looks, clicks = (
-        np.bincount(places, each, len(pairs)) for each in (placed.impressions, placed.looks, placed.clicks)
+        np.bincount(places, each, len(pairs)).astype(np.float64)
+        for each in (placed.impressions, placed.looks, placed.clicks)
     )
     attraction = np.minimum(smoothed_rates(looks, clicks), 1.0)
     queries, docs = np.divmod(pairs, len(placed.docs))

@@ -7,12 +7,17 @@ from pathlib import Path
 
 import click
 
-from indexer.options import FILE, FOLDER, clock_of
+from indexer.options import FOLDER, clock_of
 from rerank_plugin.errors import DataError
 
 
 @click.command("clicks")
-@click.option("--events", type=FILE, required=True, help="An event log, as for load: JSONL, CSV or Parquet.")
+@click.option(
+    "--events",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="An event log, as for load: JSONL, CSV or Parquet.",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),

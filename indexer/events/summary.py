@@ -61,6 +61,10 @@ def events_kept(file: Path, *, now: datetime) -> Iterator[tuple[Table, dict[str,
     :raises DataError: the file cannot be read, or holds no event.
     :raises MissingExtraError: Ibis or DuckDB is not installed.
     """
+    try:
+        file.open("rb").close()
+    except OSError as error:
+        raise DataError(f"cannot read the events of {file}: {error.strerror}; check the path") from error
     con = connect()
     try:
         yield _kept(con, file, now)

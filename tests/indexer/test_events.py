@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,13 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
+from event_samples import NOW, event
 from indexer.events.clickmodel import fit_propensities, smoothed_rates
 from indexer.events.log import is_log
 from indexer.events.summary import ROBOT_EVENTS, Summary, summarise
 from indexer.rejects import Rejects
 from indexer.side_files import event_counts
 from rerank_plugin.errors import DataError
-
-NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
-
-
-def event(doc: Any, kind: str = "click", days: float = 1.0, **more: Any) -> dict[str, Any]:
-    return {"_id": doc, "event": kind, "time": (NOW - timedelta(days=days)).isoformat(), **more}
 
 
 @pytest.fixture
