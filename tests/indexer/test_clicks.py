@@ -13,7 +13,8 @@ import pytest
 
 from event_samples import NOW, event
 from indexer.cli import main
-from indexer.events.clicks import ClickTable, click_table, write_judgments
+from indexer.events.clicks import ClickTable, _rows, click_table, write_judgments
+from indexer.events.summary import Placed
 from rerank_plugin.errors import DataError
 
 
@@ -47,9 +48,11 @@ def test_by_hand(tmp_path: Path) -> None:
     assert second["attraction"] == pytest.approx(2 / (2 / 0.3 + 5))
 
 
-def test_attraction_is_a_share(tmp_path: Path) -> None:
-    rows = [each for n in range(40) for each in shown("a", 1, f"u{n}", clicked=True)]
-    assert by_row(click_table(log(tmp_path, rows), now=NOW, least_actors=1))["words", "a"]["attraction"] == 1.0
+def test_attraction_is_a_share() -> None:
+    """More clicks than looks: the propensity of its position is a mean over all documents."""
+    numbers, counts = np.zeros(1, dtype=np.int64), np.array([40.0])
+    placed = Placed(["q"], ["a"], numbers, numbers, counts, counts / 4, counts, {})
+    assert _rows(placed, [True])[0].to_pylist()[0]["attraction"] == 1.0
 
 
 def simulated(likes: dict[str, float], looks: dict[int, float]) -> list[dict[str, Any]]:
@@ -136,6 +139,19 @@ def test_mistakes_are_one_line(
     assert line in said.err
     assert said.err.count("\n") == 1
     assert sorted(each.name for each in tmp_path.iterdir()) == ["log.jsonl"]
+
+
+def test_what_lies_between_is_not_judged(tmp_path: Path) -> None:
+    """The average is 4 / 20: good has 5 / 15, middle 3 / 13 with one click, bad 2 / 22."""
+    rows: list[dict[str, Any]] = []
+    for doc, looks, clicks in (("good", 5, 3), ("middle", 3, 1), ("bad", 12, 0)):
+        rows += [each for n in range(looks) for each in shown(doc, 1, f"u{n}", clicked=n < clicks)]
+    found = click_table(log(tmp_path, rows), now=NOW, least_actors=3)
+    assert write_judgments(found, tmp_path / "j") == {"queries": 1, "judgments": 2}
+    assert [line.split("\t")[1:] for line in (tmp_path / "j/qrels/train.tsv").read_text("utf-8").splitlines()[1:]] == [
+        ["good", "1"],
+        ["bad", "0"],
+    ]
 
 
 def test_judgments_that_are_there_are_kept(tmp_path: Path) -> None:
