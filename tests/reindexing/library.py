@@ -88,9 +88,9 @@ def run(name: str, url: str, folder: Path, *arguments: str, fails: bool = False)
     return report
 
 
-def start(url: str, folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
+def start(url: str, folder: Path, *arguments: str, verb: str = "reindex") -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        command("reindex", "--engine", url, *arguments),
+        command(verb, "--engine", url, *arguments),
         cwd=folder,
         env=ENVIRONMENT,
         stdout=subprocess.DEVNULL,

@@ -15,7 +15,7 @@ import pytest
 from opensearchpy import OpenSearch
 
 from indexer.load_state import LoadState
-from reindexing.library import ENVIRONMENT, command, contents, document, run
+from reindexing.library import ENVIRONMENT, command, contents, document, run, start
 from rerank_plugin.engines.connect import connect
 
 DOCUMENTS = 12_000
@@ -29,16 +29,6 @@ def write_documents(folder: Path, words: int = 1) -> dict[tuple[str, str | None]
     lines = (json.dumps({"_id": doc_id, **fields}) for doc_id, fields in records.items())
     (folder / "docs.jsonl.gz").write_bytes(gzip.compress("\n".join(lines).encode(), compresslevel=1))
     return {(doc_id, None): fields for doc_id, fields in records.items()}
-
-
-def start(url: str, folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        command("load", "--engine", url, *arguments),
-        cwd=folder,
-        env=ENVIRONMENT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
 
 
 def position(file: Path) -> int:
@@ -70,7 +60,7 @@ def test_killed_again_and_again(client, name, opensearch_url, tmp_path, seed):
     chance = random.Random(seed)
     kills = 0
     while kills < 4 and not is_complete(client, name):
-        kill_at(start(opensearch_url, tmp_path, *arguments), state, 0, chance.uniform(0.5, 3.0))
+        kill_at(start(opensearch_url, tmp_path, *arguments, verb="load"), state, 0, chance.uniform(0.5, 3.0))
         kills += 1
     if state.exists() or not is_complete(client, name):  # killed between describing and taking the state away, too
         report = run("load", opensearch_url, tmp_path, *arguments)
@@ -88,7 +78,7 @@ def test_what_was_noted_is_not_written_again(request, name, tmp_path, engine):
     expected = write_documents(tmp_path, words=1 if engine == "opensearch" else 5)
     state = tmp_path / f"{name}.load.json"
     arguments = ("--index", name, "--docs", "docs.jsonl.gz")
-    kill_at(start(url, tmp_path, *arguments), state, 1, 0.0)
+    kill_at(start(url, tmp_path, *arguments, verb="load"), state, 1, 0.0)
     noted = LoadState.read_file(state)
     assert noted is not None, "it was to be killed on its way"
     assert 0 < noted.position < DOCUMENTS
