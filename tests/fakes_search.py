@@ -292,7 +292,7 @@ class FakeRanker:
         count = len(request.candidates) if self._scores_at_most is None else self._scores_at_most
         scored = request.candidates[:count]
         return Ranking(
-            ranked=in_order([blend(self._z(each), each, weights, dict.fromkeys(PRIORS, 1.0)) for each in scored]),
+            ranked=in_order(blend([self._z(each) for each in scored], scored, weights, dict.fromkeys(PRIORS, 1.0))),
             unscored=request.candidates[count:],
             weights=weights,
             model=self.model,

@@ -100,7 +100,7 @@ def _read_mapping(running: _Running, call: EngineCall, mappings: dict[ReadMappin
 def _run_locally(running: _Running) -> Flow[None]:
     step = running.step
     try:
-        reply = yield LocalCall(step.run if isinstance(step, Local) else lambda: None)
+        reply = yield LocalCall(step.run, step.brief) if isinstance(step, Local) else LocalCall(lambda: None)
     except Exception as error:
         running.resume(error=error)
     else:

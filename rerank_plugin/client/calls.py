@@ -42,6 +42,8 @@ class LocalCall:
     """
 
     run: Callable[[], Any]
+    #: Over sooner than a thread would begin: it may be run at once by everybody.
+    brief: bool = False
 
 
 Result = TypeVar("Result")

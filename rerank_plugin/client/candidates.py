@@ -54,33 +54,32 @@ class Reader:
         self, hits: Sequence[Mapping[str, Any]], cosines: Sequence[float | None], *, first_rank: int = 1
     ) -> tuple[Candidate, ...]:
         """One candidate per hit, ranked from ``first_rank`` on in the order given."""
-        return tuple(
-            self._candidate(hit, rank, cosine)
-            for rank, (hit, cosine) in enumerate(zip(hits, cosines, strict=True), start=first_rank)
-        )
+        by_index: dict[str, tuple[tuple[str, ...], float]] = {}
+        found: list[Candidate] = []
+        for rank, (hit, cosine) in enumerate(zip(hits, cosines, strict=True), start=first_rank):
+            source, score, index = hit.get("_source"), hit.get("_score"), str(hit.get("_index", ""))
+            source = source if isinstance(source, dict) else {}
+            if index not in by_index:
+                by_index[index] = self._text_fields(index), self._half_life_days(index)
+            paths, half_life_days = by_index[index]
+            found.append(
+                Candidate(
+                    doc_id=str(hit["_id"]),
+                    index=index,
+                    retrieval_rank=rank,
+                    retrieval_score=None if score is None else float(score),
+                    text=self._text(source, paths),
+                    features=features_of(source, self.settings.field_map, now=self.now, half_life_days=half_life_days),
+                    cosine=cosine,
+                )
+            )
+        return tuple(found)
 
-    def _candidate(self, hit: Mapping[str, Any], rank: int, cosine: float | None) -> Candidate:
-        source = hit.get("_source")
-        source = source if isinstance(source, Mapping) else {}
-        index = str(hit.get("_index", ""))
-        score = hit.get("_score")
-        return Candidate(
-            doc_id=str(hit["_id"]),
-            index=index,
-            retrieval_rank=rank,
-            retrieval_score=None if score is None else float(score),
-            text=self._text(source, index),
-            features=features_of(
-                source, self.settings.field_map, now=self.now, half_life_days=self._half_life_days(index)
-            ),
-            cosine=cosine,
-        )
-
-    def _text(self, source: Mapping[str, Any], index: str) -> str:
+    def _text(self, source: Mapping[str, Any], paths: tuple[str, ...]) -> str:
         if self.settings.text_template:
             template = TextTemplate.parse(self.settings.text_template)
             return template.fill(lambda path: list(_pieces(values_at(source, path))))
-        return text_of(source, self._text_fields(index))
+        return text_of(source, paths)
 
     def _text_fields(self, index: str) -> tuple[str, ...]:
         if self.settings.text_paths:
@@ -108,9 +107,11 @@ def text_of(source: Mapping[str, Any], paths: Sequence[str]) -> str:
         if "*" in path:
             kept = SourceFilter(includes=(path,), excludes=(ENRICHED,)).apply(source)
             pieces.update(dict.fromkeys(_strings(kept)))
+        elif "." not in path and isinstance(value := source.get(path), str):
+            pieces[value] = None  # the common case, which costs the most
         else:
             pieces.update(dict.fromkeys(_pieces(values_at(source, path))))
-    return "\n".join(piece for piece in pieces if piece.strip())
+    return "\n".join([piece for piece in pieces if piece.strip()])
 
 
 def values_at(source: Any, path: str) -> list[Any]:
@@ -163,7 +164,7 @@ def features_of(
     """
     enriched = source.get(ENRICHED)
     features = NO_FEATURES
-    if isinstance(enriched, Mapping):
+    if isinstance(enriched, dict):
         features = stored_features(enriched, now=now, half_life_days=half_life_days)
     for factor, mapped in field_map.items():
         value = next(iter(values_at(source, mapped.field)), None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ from opensearchpy.exceptions import TransportError
 from rerank_plugin.client.candidates import Reader
 from rerank_plugin.client.engine_vectors import engine_similarity
 from rerank_plugin.client.meta import Metas, read_metas
+from rerank_plugin.client.order import Order
 from rerank_plugin.client.paging import (
     Placed,
     clock_hour,
@@ -22,7 +23,7 @@ from rerank_plugin.client.paging import (
     tail_score,
     window_score,
 )
-from rerank_plugin.client.pipeline import Order, Pipeline
+from rerank_plugin.client.pipeline import Pipeline
 from rerank_plugin.client.plan import Plan, Search
 from rerank_plugin.client.render import Status, tail_hit, window_hit, with_hits
 from rerank_plugin.client.rewrite import (
@@ -38,7 +39,7 @@ from rerank_plugin.client.rewrite import (
 from rerank_plugin.client.similarity import Similarity, near_among, similarity, waived_clauses
 from rerank_plugin.client.source import narrow_source, wider_source
 from rerank_plugin.client.steps import Fetch, Local, Rank, ReadMapping
-from rerank_plugin.domain.candidate import Candidate, Ranked, Ranking
+from rerank_plugin.domain.candidate import Ranking
 from rerank_plugin.errors import RefusedError
 from rerank_plugin.ranking.types import RankRequest
 
@@ -83,7 +84,8 @@ class Course:
         """
         plan, status = self._plan, self._status
         self._metas = yield from read_metas(plan.index, self._pipeline.metas)
-        status.model, refusal = yield Local(partial(self._pipeline.look, plan.text, self._deadline()))
+        look = partial(self._pipeline.look, plan.text, self._deadline())
+        status.model, refusal = yield Local(look, brief=self._pipeline.ready)
         if refusal:
             raise RefusedError(refusal)
         status.order_id = order_id_of(plan, model=str(status.model), now=self._now)
@@ -100,12 +102,12 @@ class Course:
         reordered = yield from self._kept(window, source)
         if reordered is None:
             reordered = yield from self._ranked(window, source)
-        status.ranked(reordered.order.ranking)
+        status.ranked(reordered.order)
         if plan.from_ < reach:
             page = yield from self._page(reordered, hits[plan.window :])
         else:
             page = yield from self._tail_page(reordered)
-        best = place(reordered.order.ranking, slice(1))
+        best = place(reordered.order, slice(1))
         return with_hits(response, page, window_score(best[0].final_score) if best else response["hits"]["max_score"])
 
     def _reader(self) -> Reader:
@@ -145,7 +147,7 @@ class Course:
         plan = self._plan
         kept = self._pipeline.orders.get(plan.order_id or str(self._status.order_id))
         if kept is not None:
-            self._status.weights = kept.ranking.weights.as_dict()
+            self._status.weights = kept.said.weights.as_dict()
         elif plan.settings.weights is not None:
             self._status.weights = plan.settings.weights.as_dict()
         self._status.reason = "the page lies behind the window"
@@ -163,7 +165,7 @@ class Course:
             if plan.order_id and plan.order_id != status.order_id:
                 status.reason = f"the order {plan.order_id[:40]} is no longer kept; this page belongs to another"
             return None
-        if plan.from_ == 0 and kept.ranking.unscored:
+        if plan.from_ == 0 and kept.scored < len(kept):
             return None  # a first page may try again what the deadline cut short
         by_key = {key_of(hit): hit for hit in window}
         added = kept.keys[len(kept.keys) - kept.added :]
@@ -206,7 +208,7 @@ class Course:
         if ranking.refusal:
             raise RefusedError(ranking.refusal)
         status.model_ms = ranking.model_ms
-        order = Order(self._digest, (*keys, *added), len(added), _without_texts(ranking))
+        order = Order.of(self._digest, (*keys, *added), len(added), ranking)
         if len(set(order.keys)) == len(order.keys):
             self._pipeline.orders.put(str(status.order_id), order)
         return _Reordered(hits, order)
@@ -240,13 +242,13 @@ class Course:
         """The page's hits, cut from the reordered window and from the engine's order behind it."""
         plan, order = self._plan, reordered.order
         in_window, in_tail = page_slices(plan.from_, plan.size, len(reordered.hits))
-        shown = place(order.ranking, in_window)
+        shown = place(order, in_window)
         added = order.keys[len(order.keys) - order.added :]
         ranked_rest = [(rank, hit) for rank, hit in enumerate(rest, plan.window + 1) if key_of(hit) not in added]
         tail = ranked_rest[in_tail]
         whole: dict[Key, Hit] = {}
         if is_costly(plan):
-            keys = [order.keys[each.candidate.retrieval_rank - 1] for each in shown] + [key_of(hit) for _, hit in tail]
+            keys = [order.keys[each.retrieval_rank - 1] for each in shown] + [key_of(hit) for _, hit in tail]
             whole.update((yield from self._documents([each for each in keys if each not in added], optional=False)))
             whole.update((yield from self._documents([each for each in keys if each in added], optional=True)))
 
@@ -270,23 +272,4 @@ class Course:
 
 
 def _hit_of(reordered: _Reordered, placed: Placed) -> Hit:
-    return reordered.hits[placed.candidate.retrieval_rank - 1]
-
-
-def _without_texts(ranking: Ranking) -> Ranking:
-    ranked = tuple(
-        Ranked(_without_text(each.candidate), each.z, each.z_final, each.final_score, each.weights, each.gates)
-        for each in ranking.ranked
-    )
-    return replace(ranking, ranked=ranked, unscored=tuple(map(_without_text, ranking.unscored)))
-
-
-def _without_text(candidate: Candidate) -> Candidate:
-    return Candidate(  # replace() takes three times as long
-        doc_id=candidate.doc_id,
-        index=candidate.index,
-        retrieval_rank=candidate.retrieval_rank,
-        retrieval_score=candidate.retrieval_score,
-        features=candidate.features,
-        cosine=candidate.cosine,
-    )
+    return reordered.hits[placed.retrieval_rank - 1]

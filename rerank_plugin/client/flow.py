@@ -77,7 +77,7 @@ def _carried_out(step: Step, call: EngineCall, own: EngineCall | None) -> Flow[A
     if isinstance(step, ReadMapping):
         return (yield mapping_call(step, call.headers))
     if isinstance(step, Local):
-        return (yield LocalCall(step.run))
+        return (yield LocalCall(step.run, step.brief))
     if isinstance(step, Rank):
         [ranking] = yield RankCall((step.request,))
         return ranking

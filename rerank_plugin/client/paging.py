@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from rerank_plugin.client.order import Order
 from rerank_plugin.client.plan import Plan
 from rerank_plugin.domain.candidate import Candidate, Ranked, Ranking
 
@@ -84,28 +85,30 @@ def _digest(basis: Any) -> str:
 class Placed:
     """A document's place in the reordered window."""
 
-    candidate: Candidate
+    retrieval_rank: int
+    retrieval_score: float | None
     #: What ranking said; ``None`` where the deadline came first.
     ranked: Ranked | None
     #: In (0, 1), falling: below every scored document for those that were not scored.
     final_score: float
 
 
-def place(ranking: Ranking, part: slice = slice(None)) -> tuple[Placed, ...]:
+def place(order: Order, part: slice = slice(None)) -> tuple[Placed, ...]:
     """The window in its final order, or a part of it.
 
     The i-th of n documents that were not scored in time gets (n - i + 1) / (n + 1) of the lowest score there is (of 1
     where there is none): they keep the engine's order, behind the scored ones and above the tail.
     """
-    ranked, count = ranking.ranked, len(ranking.unscored)
-    lowest = min((each.final_score for each in ranked), default=1.0)
+    unscored = len(order) - order.scored
+    share = min(order.final_scores, default=1.0) / (unscored + 1)
     return tuple(
-        Placed(ranked[position].candidate, ranked[position], ranked[position].final_score)
-        if position < len(ranked)
-        else Placed(
-            ranking.unscored[position - len(ranked)], None, lowest * (len(ranked) + count - position) / (count + 1)
+        Placed(
+            order.retrieval_ranks[position],
+            order.score(position),
+            order.ranked(position),
+            order.final_scores[position] if position < order.scored else share * (len(order) - position),
         )
-        for position in range(len(ranked) + count)[part]
+        for position in range(len(order))[part]
     )
 
 

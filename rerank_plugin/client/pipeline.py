@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar, cast
@@ -15,8 +14,8 @@ from rerank_plugin.client.dense import Dense, DenseRanker, FolderDense
 from rerank_plugin.client.forking import after_fork
 from rerank_plugin.client.guard import Guard, Guarded
 from rerank_plugin.client.meta import MetaCache
+from rerank_plugin.client.order import Order
 from rerank_plugin.client.paging import is_whole
-from rerank_plugin.client.rewrite import Key
 from rerank_plugin.client.ttl_cache import TtlCache
 from rerank_plugin.config import Rerank
 from rerank_plugin.domain.candidate import Ranking
@@ -34,20 +33,6 @@ PATIENCE_SECONDS = 60.0
 
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """The order of one query, kept so that its later pages need no scoring and cannot differ."""
-
-    #: Of the query, so that no other query can claim the order.
-    digest: str
-    #: The documents in first-stage order, those added by vectors at the end; ``retrieval_rank`` 1 is the first.
-    keys: tuple[Key, ...]
-    #: How many of them the vector index added.
-    added: int
-    #: Its candidates have no texts.
-    ranking: Ranking
 
 
 def _load(settings: Rerank) -> Ranker:
@@ -91,7 +76,7 @@ class Pipeline:
         self.wall = wall
         self.metas = MetaCache(clock)
         self.orders: TtlCache[Order] = TtlCache(
-            DOCUMENTS_IN_ORDERS, ORDER_TTL_SECONDS, clock, cost=lambda order: len(order.keys) + 1
+            DOCUMENTS_IN_ORDERS, ORDER_TTL_SECONDS, clock, cost=lambda order: len(order) + 1
         )
         self.guard = Guard(settings.max_concurrent, clock)
         self._load = load
@@ -106,7 +91,8 @@ class Pipeline:
         """A forked worker opens a model of its own: sessions and their threads do not survive a fork."""
         self._lock = threading.Lock()
         self._ranker: Ranker | None = self._given
-        self._ready = False
+        #: Whether the model is open: a look at it then takes less than a tenth of a millisecond.
+        self.ready = False
 
     def ranker(self) -> Ranker:
         """The ranker, opened once; a process and its forks have one each.
@@ -131,7 +117,7 @@ class Pipeline:
         :raises RerankError: the model cannot be used, or is not open in time.
         """
         self.guard.check()
-        if self._ready or deadline is None:
+        if self.ready or deadline is None:
             return self._look(query)
         looking: Future[tuple[str, str]] = Future()
         threading.Thread(target=_fulfil, args=(looking, partial(self._look, query)), daemon=True).start()
@@ -145,7 +131,7 @@ class Pipeline:
     def _look(self, query: str) -> tuple[str, str]:
         ranker = self.ranker()
         refusal = ranker.refusal(query) if isinstance(ranker, RefusingRanker) else ""
-        self._ready = True
+        self.ready = True
         return ranker.model, refusal
 
     def rank(self, requests: Sequence[RankRequest]) -> Guarded[list[Ranking]]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rerank_plugin.client.options import KEY
+from rerank_plugin.client.order import Order
 from rerank_plugin.client.paging import Placed, tail_score, window_score
-from rerank_plugin.domain.candidate import FactorTerm, Ranking
+from rerank_plugin.domain.candidate import FactorTerm
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,9 +48,10 @@ class Status:
     #: The hits that the page would have shown, in order; of ``shadow`` alone.
     shadow: list[dict[str, str]] | None = None
 
-    def ranked(self, ranking: Ranking) -> None:
-        """Takes over what a ranking says of itself."""
-        self.reranked = len(ranking.ranked)
+    def ranked(self, order: Order) -> None:
+        """Takes over what the ranking behind an order says of itself."""
+        ranking, unscored = order.said, len(order) - order.scored
+        self.reranked = order.scored
         self.features_missing = ranking.features_missing
         self.truncated = ranking.truncated
         self.unknown_language = ranking.unknown
@@ -57,9 +59,9 @@ class Status:
         self.dense = self.dense or ranking.dense
         self.model = ranking.model
         self.weights = ranking.weights.as_dict()
-        if ranking.unscored:
+        if unscored:
             self.status = "partial"
-            self.reason = f"the deadline left {len(ranking.unscored)} documents unscored"
+            self.reason = f"the deadline left {unscored} documents unscored"
 
     def to_json(self) -> dict[str, Any]:
         """The block as it stands in a response."""
@@ -107,8 +109,8 @@ def window_hit(hit: Mapping[str, Any], placed: Placed) -> dict[str, Any]:
     explained = {
         "final_score": placed.final_score,
         "z": None if ranked is None else ranked.z,
-        "retrieval_rank": placed.candidate.retrieval_rank,
-        "retrieval_score": placed.candidate.retrieval_score,
+        "retrieval_rank": placed.retrieval_rank,
+        "retrieval_score": placed.retrieval_score,
         "factors": {} if ranked is None else {factor: _term(term) for factor, term in ranked.factors.items()},
     }
     return {**hit, "_score": window_score(placed.final_score), "_rerank": explained}

@@ -39,6 +39,8 @@ class Local:
     """Work for this machine's processor; the reply is what it returns."""
 
     run: Callable[[], Any]
+    #: Over sooner than a thread would begin.
+    brief: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,7 @@ class AsyncRerankTransport(Reranking):
         if isinstance(call, RankCall):
             return await self._pipeline.rank(call.requests).awaited()
         if isinstance(call, LocalCall):
-            return await asyncio.to_thread(call.run)
+            return call.run() if call.brief else await asyncio.to_thread(call.run)
         return await self._inner.perform_request(call.method, call.path, **_arguments(call, timeout))
 
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from rerank_plugin.domain.factors import PRIORS, Weights
 from rerank_plugin.domain.features import NO_FEATURES, Features
+from rerank_plugin.domain.records import record
 
 #: The utility of a factor of which nothing is known: it then contributes exactly 0.
 NEUTRAL = 0.5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """A document the first stage returned."""
 
@@ -43,7 +44,7 @@ class FactorTerm:
     origin: str
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Ranked:
     """A candidate with its place in the final order: z plus one term per factor is exactly z_final."""
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
+from rerank_plugin.domain.factors import PRIORS
 from rerank_plugin.domain.numbers import is_finite_number
+from rerank_plugin.domain.records import record
 from rerank_plugin.errors import DataError
 
 SECONDS_PER_DAY = 86_400.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Features:
     """Per-document numbers in [0, 1] for the factors beside relevance; ``None`` means unknown, never best or worst."""
 
@@ -32,8 +34,11 @@ class Features:
     @property
     def missing(self) -> int:
         """How many of the four factors are unknown for this document."""
-        known = (self.authority, self.freshness, self.novelty, self.popularity)
-        return known.count(None)
+        return priors_of(self).count(None)
+
+
+#: The four factors of a document, in the order of ``PRIORS``.
+priors_of: Callable[[Features], tuple[float | None, ...]] = attrgetter(*PRIORS)
 
 
 NO_FEATURES = Features()

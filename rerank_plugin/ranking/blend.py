@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from rerank_plugin.domain.candidate import NEUTRAL, Candidate, Ranked
 from rerank_plugin.domain.factors import PRIORS, Weights
+from rerank_plugin.domain.features import priors_of
 
 
 def sigmoid(z: float) -> float:
@@ -22,20 +23,22 @@ def sigmoid(z: float) -> float:
     return grown / (1.0 + grown)
 
 
-def blend(z: float, candidate: Candidate, weights: Weights, gates: Mapping[str, float]) -> Ranked:
-    """One candidate with its final log-odds; ``z`` must be finite.
+def blend(
+    zs: Sequence[float], candidates: Sequence[Candidate], weights: Weights, gates: Mapping[str, float]
+) -> list[Ranked]:
+    """The candidates with their final log-odds, in the order given.
 
-    :param z: calibrated relevance in log-odds.
+    :param zs: calibrated relevance of each in log-odds; finite.
     :param gates: how much the query asks for each factor, in [0.2, 1].
     """
-    features = candidate.features
-    moves = [
-        weights[factor] * gates[factor] * (feature - NEUTRAL)
-        for factor in PRIORS
-        if (feature := features[factor]) is not None
-    ]
-    z_final = z + math.fsum(moves)
-    return Ranked(candidate, z, z_final, sigmoid(z_final), weights, gates)
+    pulls = [weights[factor] * gates[factor] for factor in PRIORS]
+    blended: list[Ranked] = []
+    for z, candidate in zip(zs, candidates, strict=True):
+        utilities = priors_of(candidate.features)
+        moves = [pull * (each - NEUTRAL) for pull, each in zip(pulls, utilities, strict=True) if each is not None]
+        z_final = z + math.fsum(moves)
+        blended.append(Ranked(candidate, z, z_final, sigmoid(z_final), weights, gates))
+    return blended
 
 
 def in_order(ranked: Sequence[Ranked]) -> tuple[Ranked, ...]:

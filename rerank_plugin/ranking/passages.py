@@ -23,5 +23,7 @@ def passages_of(model: object, text: str, most: int, *, query: str = "") -> list
 
 def each_best(values: Sequence[Number], counts: Sequence[int]) -> list[Number]:
     """The highest value of each group; groups of ``counts`` values, none of them empty, follow each other."""
+    if len(values) == len(counts):
+        return list(values)
     ends = list(accumulate(counts))
     return [max(values[end - count : end]) for count, end in zip(counts, ends, strict=True)]

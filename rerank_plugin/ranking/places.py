@@ -22,6 +22,8 @@ def with_kept_places(
 
     :param unread: place in the first stage's order, from 0 -> candidate and what its first-stage score says.
     """
+    if not unread:
+        return in_order(read)
     ordered: list[Ranked | tuple[Candidate, float]] = list(in_order(read))
     for place in sorted(unread):  # from the front, so that each insertion is at its final place
         ordered.insert(place, unread[place])
@@ -33,7 +35,7 @@ def with_kept_places(
         candidate, own = each
         above = placed[-1].z_final if placed else None
         below = next((other.z_final for other in ordered[place + 1 :] if isinstance(other, Ranked)), None)
-        placed.append(blend(_between(own, above, below), candidate, weights, CLOSED_GATES))
+        placed += blend([_between(own, above, below)], [candidate], weights, CLOSED_GATES)
     return tuple(placed)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,6 @@ from rerank_plugin.errors import RerankError
 from rerank_plugin.models.types import PairScorer, TextEncoder, encoded_query
 from rerank_plugin.ranking.language import Language
 from rerank_plugin.ranking.passages import each_best, passages_of
-from rerank_plugin.ranking.relevance import FirstStage
 from rerank_plugin.ranking.scored import Scored, ranking_of
 from rerank_plugin.ranking.vector_cache import Remembered, VectorCache
 
@@ -152,25 +151,40 @@ class ModelRanker:
         ]
         documents = self._vectors([request.passages for request, _ in open_requests], waves)
         for (request, result), wave in zip(open_requests, waves, strict=True):
+            cosines = self._cosines(request, wave, documents, start, result)
             interactions = self._interactions(request, wave, start, result)
-            for offset, (candidate, interaction) in enumerate(zip(wave, interactions, strict=True)):
-                cosine = candidate.cosine
-                read = documents.get((request.passages, candidate.text))
-                if read is not None and cosine is None:
-                    cosine = float((read.vectors @ self.encode_query(request.query)).max())
-                    if read.truncated:
-                        result.truncated.add(start + offset)
+            for place, (candidate, cosine, interaction) in enumerate(
+                zip(wave, cosines, interactions, strict=True), start
+            ):
                 if cosine is None and interaction is None:
-                    result.unread.add(start + offset)
-                z = self._head.z(_first_stage(candidate, result.top_score), cosine=cosine, interaction=interaction)
+                    result.unread.add(place)
+                z = self._head.z(candidate.retrieval_score, result.top_score, cosine=cosine, interaction=interaction)
                 if not math.isfinite(z):
                     raise RerankError(f"the model gave {z} for document {candidate.doc_id!r}; wanted a finite number")
-                result.z[start + offset] = z
+                result.z[place] = z
             result.model_seconds += self._clock() - began
+
+    def _cosines(
+        self, request: RankRequest, wave: Sequence[Candidate], documents: Mapping[_Text, Remembered], start: int,
+        result: Scored,
+    ) -> list[float | None]:  # fmt: skip
+        """Those that are given, and those of the texts that were encoded."""
+        cosines = [each.cosine for each in wave]
+        read = [documents.get((request.passages, each.text)) for each in wave] if documents else []
+        if any(each is not None for each in read):
+            asked = self.encode_query(request.query)
+            for offset, each in enumerate(read):
+                if each is not None and cosines[offset] is None:
+                    cosines[offset] = float((each.vectors @ asked).max())
+                    if each.truncated:
+                        result.truncated.add(start + offset)
+        return cosines
 
     def _readable(self, wave: Sequence[Candidate], start: int, result: Scored) -> list[Candidate]:
         """The wave, without what models would say of texts in a language that this one does not know."""
         known = [self._language.reads(each.text) for each in wave]
+        if all(known):
+            return list(wave)
         result.unknown |= {place for place, reads in enumerate(known, start) if not reads}
         return [each if reads else replace(each, text="", cosine=None) for each, reads in zip(wave, known, strict=True)]
 
@@ -236,7 +250,3 @@ def top_score(candidates: Sequence[Candidate]) -> float:
 
 def _key(text: _Text) -> str:
     return text[1] if text[0] == 1 else f"{text[0]} passages of {text[1]}"
-
-
-def _first_stage(candidate: Candidate, top: float) -> FirstStage | None:
-    return None if candidate.retrieval_score is None else FirstStage(candidate.retrieval_score, top)

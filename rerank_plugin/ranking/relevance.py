@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from rerank_plugin.errors import ModelFolderError
 
@@ -15,13 +15,6 @@ INPUTS: tuple[str, ...] = ("log_score", "relative_score", "cosine", "interaction
 CASES: tuple[str, ...] = ("score+text", "text", "score")
 #: The same where the text was read together with the query and there are no vectors: a cross-encoder alone.
 PAIR_CASES: tuple[str, ...] = ("score+pair", "pair")
-
-
-class FirstStage(NamedTuple):
-    """A document's first-stage score and the highest one of its query."""
-
-    own: float
-    top: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +32,17 @@ class Fit:
     cosine: float = 0.0
     interaction: float = 0.0
 
-    def z(self, score: FirstStage | None, *, cosine: float | None, interaction: float | None) -> float:
-        """Log-odds of relevance; an input that is absent counts as 0, so its coefficient should be."""
+    def z(self, score: float | None, top: float, *, cosine: float | None, interaction: float | None) -> float:
+        """Log-odds of relevance; an input that is absent counts as 0, so its coefficient should be.
+
+        :param score: the document's first-stage score.
+        :param top: the highest one of its query.
+        """
         total = self.intercept
         if score is not None:
-            own = max(score.own, 0.0)
+            own = score if score > 0.0 else 0.0
             total += self.log_score * math.log1p(own)
-            total += self.relative_score * (own / score.top if score.top > 0 else 0.0)
+            total += self.relative_score * (own / top if top > 0 else 0.0)
         if cosine is not None:
             total += self.cosine * cosine
         if interaction is not None:
@@ -64,15 +61,19 @@ class RelevanceHead:
         """Whether any fit gives the interaction logit a say; where none does, the costly joint pass is left out."""
         return any(fit.interaction != 0.0 for fit in self.fits.values())
 
-    def z(self, score: FirstStage | None, *, cosine: float | None, interaction: float | None) -> float:
-        """Log-odds of relevance from whatever is known; with nothing known, the base rate's."""
+    def z(self, score: float | None, top: float, *, cosine: float | None, interaction: float | None) -> float:
+        """Log-odds of relevance from whatever is known; with nothing known, the base rate's.
+
+        :param score: the document's first-stage score.
+        :param top: the highest one of its query.
+        """
         if cosine is not None:
             case = "text" if score is None else "score+text"
         elif interaction is not None and "pair" in self.fits:
             case = "pair" if score is None else "score+pair"
         else:
-            return self.fits["score"].z(score, cosine=None, interaction=None)
-        return self.fits[case].z(score, cosine=cosine, interaction=interaction)
+            return self.fits["score"].z(score, top, cosine=None, interaction=None)
+        return self.fits[case].z(score, top, cosine=cosine, interaction=interaction)
 
     @classmethod
     def from_manifest(cls, section: Mapping[str, Any], *, where: str) -> RelevanceHead:

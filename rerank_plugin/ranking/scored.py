@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from rerank_plugin.domain.candidate import Candidate, Ranked, Ranking
+from rerank_plugin.domain.candidate import Candidate, Ranking
 from rerank_plugin.domain.factors import Weights
 from rerank_plugin.ranking.blend import blend
 from rerank_plugin.ranking.gate import OPEN_GATES, query_gates
@@ -39,7 +39,8 @@ def ranking_of(request: RankRequest, scored: Scored, *, weights: Weights, model:
     given = request.weights
     weights = weights if given is None else given
     gates = query_gates(request.query) if given is None else OPEN_GATES
-    read: list[Ranked] = []
+    zs: list[float] = []
+    read: list[Candidate] = []
     unread: dict[int, tuple[Candidate, float]] = {}
     unscored: list[Candidate] = []
     for place, (candidate, z) in enumerate(zip(request.candidates, scored.z, strict=True)):
@@ -48,13 +49,13 @@ def ranking_of(request: RankRequest, scored: Scored, *, weights: Weights, model:
         elif place in scored.unread:
             unread[place] = candidate, z
         else:
-            read.append(blend(z, candidate, weights, gates))
-    with_text = {place for place, each in enumerate(request.candidates) if each.text.strip()}
-    refusal = scored.refusal
-    if with_text and with_text == scored.unknown:
-        refusal = f"the language of all {len(with_text)} texts found is unknown to {model}"
+            zs.append(z)
+            read.append(candidate)
+    refusal, unknown = scored.refusal, scored.unknown
+    if unknown and unknown == {place for place, each in enumerate(request.candidates) if each.text.strip()}:
+        refusal = f"the language of all {len(unknown)} texts found is unknown to {model}"
     return Ranking(
-        ranked=with_kept_places(read, unread, weights),
+        ranked=with_kept_places(blend(zs, read, weights, gates), unread, weights),
         unscored=tuple(unscored),
         weights=weights,
         model=model,

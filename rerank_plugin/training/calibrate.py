@@ -22,7 +22,7 @@ from rerank_plugin.errors import DataError
 from rerank_plugin.ranking.blend import blend, in_order
 from rerank_plugin.ranking.gate import query_gates
 from rerank_plugin.ranking.ranker import top_score
-from rerank_plugin.ranking.relevance import FirstStage, Fit, RelevanceHead
+from rerank_plugin.ranking.relevance import Fit, RelevanceHead
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -160,21 +160,11 @@ def in_final_order(window: Window, head: RelevanceHead, weights: Weights) -> tup
     candidates = window.request.candidates
     top = top_score(candidates)
     interactions = [None] * len(candidates) if window.interactions is None else window.interactions.tolist()
-    return in_order(
-        [
-            blend(
-                head.z(
-                    None if each.retrieval_score is None else FirstStage(each.retrieval_score, top),
-                    cosine=each.cosine,
-                    interaction=interaction,
-                ),
-                each,
-                weights,
-                gates,
-            )
-            for each, interaction in zip(candidates, interactions, strict=True)
-        ]
-    )
+    zs = [
+        head.z(each.retrieval_score, top, cosine=each.cosine, interaction=interaction)
+        for each, interaction in zip(candidates, interactions, strict=True)
+    ]
+    return in_order(blend(zs, candidates, weights, gates))
 
 
 def ndcg_at_10(windows: Sequence[Window], head: RelevanceHead, weights: Weights) -> float:

@@ -62,9 +62,9 @@ class RecordingRanker:
         return replace(request, candidates=candidates)
 
     def _as_found(self, request: RankRequest) -> Ranking:
-        ranked = tuple(blend(-float(each.retrieval_rank), each, Weights(), OPEN_GATES) for each in request.candidates)
+        ranks = [-float(each.retrieval_rank) for each in request.candidates]
         return Ranking(
-            ranked=ranked,
+            ranked=tuple(blend(ranks, request.candidates, Weights(), OPEN_GATES)),
             unscored=(),
             weights=Weights(),
             model=self.model,

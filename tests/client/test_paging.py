@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from fakes_library import GRAPH, Ticking, books, ids, library, pipeline, reranking, scores
 from fakes_search import FakeDense, FakeRanker, SearchEngine
 from rerank_plugin.client.opensearch import wrap
+from rerank_plugin.client.order import Order
 from rerank_plugin.client.paging import order_id_of, page_slices, place, tail_score, to_the_hour
 from rerank_plugin.client.pipeline import ORDER_TTL_SECONDS
 from rerank_plugin.client.plan import Plan, Search, make_plan
@@ -174,8 +175,9 @@ def test_slices_partition_the_page(from_: int, size: int, in_window: int) -> Non
 def test_nothing_scored_at_all_keeps_the_engines_order() -> None:
     waiting = tuple(Candidate(doc_id=f"d{rank}", retrieval_rank=rank, retrieval_score=1.0) for rank in (1, 2, 3))
     empty = Ranking((), waiting, Weights(), "m", 0, 0, 0.0)
-    assert [(each.candidate.doc_id, each.final_score) for each in place(empty)] == [
-        ("d1", 0.75), ("d2", 0.5), ("d3", 0.25),
+    order = Order.of("", [("books", each.doc_id) for each in waiting], 0, empty)
+    assert [(each.retrieval_rank, each.ranked, each.final_score) for each in place(order)] == [
+        (1, None, 0.75), (2, None, 0.5), (3, None, 0.25),
     ]  # fmt: skip
 
 

@@ -1,13 +1,14 @@
 """The laws of the blend (DESIGN 3), as properties."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from rerank_plugin.domain.candidate import Candidate
+from rerank_plugin.domain.candidate import Candidate, Ranked
 from rerank_plugin.domain.factors import PRIORS, Weights
 from rerank_plugin.domain.features import NO_FEATURES, Features
 from rerank_plugin.ranking.blend import blend, in_order, sigmoid
@@ -32,9 +33,14 @@ def candidate(features: Features = NO_FEATURES, rank: int = 1) -> Candidate:
     return Candidate(doc_id=f"d{rank}", retrieval_rank=rank, retrieval_score=1.0, features=features)
 
 
+def blended(z: float, one: Candidate, given_weights: Weights, given_gates: Mapping[str, float]) -> Ranked:
+    [said] = blend([z], [one], given_weights, given_gates)
+    return said
+
+
 def test_a_hand_worked_blend() -> None:
     known = Features(authority=1.0, freshness=0.25, popularity=0.5)
-    said = blend(
+    said = blended(
         0.7, candidate(known), Weights(authority=1.0, freshness=2.0, novelty=0.5), {**OPEN_GATES, "freshness": 0.2}
     )
     assert said.factors["authority"].contribution == pytest.approx(0.5)  # 1 * 1 * (1 - 1/2)
@@ -57,14 +63,14 @@ def test_monotone_in_every_utility(
     high: float,
 ) -> None:
     low, high = sorted((low, high))
-    lower = blend(z, candidate(replace(known, **{factor: low})), given_weights, given_gates)
-    higher = blend(z, candidate(replace(known, **{factor: high})), given_weights, given_gates)
+    lower = blended(z, candidate(replace(known, **{factor: low})), given_weights, given_gates)
+    higher = blended(z, candidate(replace(known, **{factor: high})), given_weights, given_gates)
     assert lower.z_final <= higher.z_final
 
 
 @given(log_odds, features, gates)
 def test_zero_weights_change_nothing(z: float, known: Features, given_gates: dict[str, float]) -> None:
-    assert blend(z, candidate(known), Weights(), given_gates).z_final == z
+    assert blended(z, candidate(known), Weights(), given_gates).z_final == z
 
 
 @given(log_odds, weights(), gates)
@@ -72,15 +78,15 @@ def test_utility_one_half_and_missing_change_nothing(
     z: float, given_weights: Weights, given_gates: dict[str, float]
 ) -> None:
     half = Features(**dict.fromkeys(PRIORS, 0.5))
-    assert blend(z, candidate(half), given_weights, given_gates).z_final == z
-    assert blend(z, candidate(Features()), given_weights, given_gates).z_final == z
+    assert blended(z, candidate(half), given_weights, given_gates).z_final == z
+    assert blended(z, candidate(Features()), given_weights, given_gates).z_final == z
 
 
 @given(log_odds, features, weights(), gates)
 def test_the_explanation_sums_to_the_final_log_odds(
     z: float, known: Features, given_weights: Weights, given_gates: dict[str, float]
 ) -> None:
-    said = blend(z, candidate(known), given_weights, given_gates)
+    said = blended(z, candidate(known), given_weights, given_gates)
     assert abs(said.z + sum(term.contribution for term in said.factors.values()) - said.z_final) <= 1e-9
     for term in said.factors.values():
         assert term.contribution == term.weight * term.gate * (term.utility - 0.5)
@@ -92,8 +98,8 @@ def test_a_document_passes_another_only_within_the_bound(
 ) -> None:
     """The pairwise bound: j, behind i by relevance, comes before it only if z_i - z_j < sum_f s_f g_f."""
     assume(z_i > z_j)
-    first = blend(z_i, candidate(i, rank=1), given_weights, given_gates)
-    second = blend(z_j, candidate(j, rank=2), given_weights, given_gates)
+    first = blended(z_i, candidate(i, rank=1), given_weights, given_gates)
+    second = blended(z_j, candidate(j, rank=2), given_weights, given_gates)
     bound = sum(given_weights[factor] * given_gates[factor] for factor in PRIORS)
     if in_order([first, second])[0] is second:
         assert z_i - z_j < bound + 1e-9
@@ -105,7 +111,7 @@ def test_a_common_offset_of_relevance_leaves_the_order(
 ) -> None:
     def final(shift: float) -> dict[int, float]:
         return {
-            rank: blend(z + shift, candidate(known, rank=rank), given_weights, given_gates).z_final
+            rank: blended(z + shift, candidate(known, rank=rank), given_weights, given_gates).z_final
             for rank, (z, known) in enumerate(items, start=1)
         }
 
@@ -118,7 +124,7 @@ def test_a_common_offset_of_relevance_leaves_the_order(
 
 @given(st.lists(st.sampled_from([-1.0, 0.0, 2.0]), max_size=12))
 def test_the_order_is_strict_and_stable(zs: list[float]) -> None:
-    ranked = [blend(z, candidate(rank=rank), Weights(), OPEN_GATES) for rank, z in enumerate(zs, start=1)]
+    ranked = blend(zs, [candidate(rank=rank) for rank in range(1, len(zs) + 1)], Weights(), OPEN_GATES)
     ordered = in_order(list(reversed(ranked)))
     keys = [(-each.z_final, each.candidate.retrieval_rank) for each in ordered]
     assert keys == sorted(keys)

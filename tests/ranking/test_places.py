@@ -14,7 +14,8 @@ from rerank_plugin.ranking.places import with_kept_places
 def test_what_was_not_read_stays_and_scores_fall_along_the_order(window: list[tuple[bool, float]]) -> None:
     gates = dict.fromkeys(PRIORS, 1.0)
     of = [Candidate(doc_id=str(rank), retrieval_rank=rank + 1, retrieval_score=None) for rank in range(len(window))]
-    read = [blend(z, of[place], Weights(), gates) for place, (kept, z) in enumerate(window) if not kept]
+    free = [place for place, (kept, _) in enumerate(window) if not kept]
+    read = blend([window[place][1] for place in free], [of[place] for place in free], Weights(), gates)
     unread = {place: (of[place], z) for place, (kept, z) in enumerate(window) if kept}
     placed = with_kept_places(read, unread, Weights())
     assert sorted(each.candidate.doc_id for each in placed) == sorted(each.doc_id for each in of)

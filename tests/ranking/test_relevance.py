@@ -5,7 +5,7 @@ import math
 import pytest
 
 from rerank_plugin.errors import ModelFolderError
-from rerank_plugin.ranking.relevance import FirstStage, Fit, RelevanceHead
+from rerank_plugin.ranking.relevance import Fit, RelevanceHead
 
 HEAD = RelevanceHead(
     {
@@ -17,16 +17,16 @@ HEAD = RelevanceHead(
 
 
 def test_each_case_has_its_own_fit() -> None:
-    half_of_top = FirstStage(math.e - 1, 2 * (math.e - 1))  # ln(1 + score) = 1, score / top = 1/2
-    assert HEAD.z(half_of_top, cosine=0.5, interaction=None) == pytest.approx(2.0)  # -3 + 1 + 4/2 + 2
-    assert HEAD.z(None, cosine=0.5, interaction=None) == pytest.approx(0.5)  # -2 + 2.5
-    assert HEAD.z(half_of_top, cosine=None, interaction=None) == pytest.approx(-0.5)  # -1 + .5
-    assert HEAD.z(None, cosine=None, interaction=None) == -1.0
+    half, top = math.e - 1, 2 * (math.e - 1)  # ln(1 + score) = 1, score / top = 1/2
+    assert HEAD.z(half, top, cosine=0.5, interaction=None) == pytest.approx(2.0)  # -3 + 1 + 4/2 + 2
+    assert HEAD.z(None, 0.0, cosine=0.5, interaction=None) == pytest.approx(0.5)  # -2 + 2.5
+    assert HEAD.z(half, top, cosine=None, interaction=None) == pytest.approx(-0.5)  # -1 + .5
+    assert HEAD.z(None, 0.0, cosine=None, interaction=None) == -1.0
 
 
 def test_a_negative_first_stage_score_counts_as_zero() -> None:
-    assert HEAD.z(FirstStage(-4.0, 0.0), cosine=0.0, interaction=None) == -3.0
-    assert HEAD.z(FirstStage(0.0, 0.0), cosine=0.0, interaction=None) == -3.0  # nothing matched: no share of nothing
+    assert HEAD.z(-4.0, 0.0, cosine=0.0, interaction=None) == -3.0
+    assert HEAD.z(0.0, 0.0, cosine=0.0, interaction=None) == -3.0  # nothing matched: no share of nothing
 
 
 def test_the_joint_pass_is_needed_only_where_it_counts() -> None:

@@ -9,7 +9,7 @@ import torch
 from rerank_plugin.domain.factors import PRIORS, Weights
 from rerank_plugin.domain.features import Features
 from rerank_plugin.ranking.blend import blend
-from rerank_plugin.ranking.relevance import FirstStage, Fit
+from rerank_plugin.ranking.relevance import Fit
 from rerank_plugin.training.balance import Balance
 from rerank_plugin.training.groups import Group
 from rerank_plugin.training.loop import head_of, rates
@@ -41,19 +41,12 @@ def test_z_final_is_that_of_the_serving_code() -> None:
     with torch.no_grad():
         said = tested(batch)
     head = head_of(tested)
-    served = [
-        blend(
-            head.z(
-                FirstStage(each.retrieval_score or 0.0, one.top),
-                cosine=each.cosine,
-                interaction=float(said.interaction[0, place]),
-            ),
-            each,
-            WEIGHTS,
-            dict(zip(PRIORS, one.gates, strict=True)),
-        ).z_final
+    zs = [
+        head.z(each.retrieval_score, one.top, cosine=each.cosine, interaction=float(said.interaction[0, place]))
         for place, each in enumerate(one.candidates)
     ]
+    gates = dict(zip(PRIORS, one.gates, strict=True))
+    served = [each.z_final for each in blend(zs, one.candidates, WEIGHTS, gates)]
     assert said.z_final[0].numpy() == pytest.approx(np.array(served), abs=1e-5)
 
 
