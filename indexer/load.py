@@ -21,6 +21,7 @@ from indexer.progress import Progress
 from indexer.reindex.bulk import Operation, Outcome
 from indexer.rejects import Rejects
 from indexer.report import LoadReport
+from indexer.saved import alone
 from indexer.signal_config import SignalConfig
 from indexer.sources import Spool, accepted, documents_file
 from indexer.vectors import Encoder, encode
@@ -85,6 +86,11 @@ def load(job: LoadJob, client: Any, encoder: Encoder | None, progress: Progress)
     :raises EngineError: the index exists, or the engine refused or went away.
     :raises VectorIndexError: the vector folder cannot be written.
     """
+    with alone(job.state):
+        return _load(job, client, encoder, progress)
+
+
+def _load(job: LoadJob, client: Any, encoder: Encoder | None, progress: Progress) -> LoadReport:
     started = time.perf_counter()
     file = documents_file(job.docs)
     _check_outputs(job, file)

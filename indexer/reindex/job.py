@@ -24,6 +24,7 @@ from indexer.reindex.state import RunState
 from indexer.reindex.verify import compare_contents
 from indexer.reindex.wire import Wire
 from indexer.rejects import Rejects
+from indexer.saved import alone
 from indexer.signal_config import SignalConfig
 from indexer.vectors import Encoder
 from rerank_plugin.errors import ConfigError, EngineError
@@ -257,6 +258,7 @@ def reindex(job: ReindexJob, wire: Wire, progress: Progress, encoder: Encoder | 
     if job.alias is not None:
         switch = plan_switch(wire, job.alias, source, job.dest, replace_index=job.replace_index)
     with (
+        alone(job.state),
         Rejects(job.rejects, append=job.resume) as rejects,
         ThreadPoolExecutor(job.workers * (AT_ONCE + 1), "request") as executor,
     ):

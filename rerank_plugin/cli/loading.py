@@ -48,7 +48,7 @@ def load(folder: Path, out: Path, setup: Setup, analyzer: str, *, model: Path | 
     command = [sys.executable, "-P", "-c", "from indexer.cli import main; main()", "load"]
     command += ["--engine", setup.engine, "--index", setup.index, "--docs", str(folder), "--analyzer", analyzer]
     command += ["--vectors", str(out / "vectors"), "--rejects", str(out / "rejects.jsonl")]
-    command += ["--now", setup.now.isoformat(), "--json"]
+    command += ["--state", str(out / "load.state.json"), "--now", setup.now.isoformat(), "--json"]
     if model is not None:
         command += ["--model", str(model)]
     finished = subprocess.run(command, stdout=subprocess.PIPE, check=False)

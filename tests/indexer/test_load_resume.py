@@ -17,6 +17,7 @@ from fakes_engine import FakeEngine
 from indexer.load import LoadJob, load
 from indexer.progress import Silent
 from indexer.report import LoadReport
+from indexer.saved import alone
 from rerank_plugin.errors import DataError, EngineError
 from rerank_plugin.models.types import Encoded
 
@@ -229,3 +230,11 @@ def test_vectors_are_made_once(docs, tmp_path):
     described = [each.indexes["i"]["mappings"]["_meta"]["rerank"]["vectors"] for each in (engine, plain)]
     assert described[0] == described[1]
     assert not list(tmp_path.glob("i.load.*"))
+
+
+def test_a_second_load_with_the_same_state_is_told_and_touches_nothing(docs: Path) -> None:
+    engine = FakeEngine()
+    with alone(docs.parent / "i.load.json"), pytest.raises(DataError, match="another run goes on with"):
+        run(engine, docs)
+    assert engine.calls == []
+    assert run(engine, docs).written == DOCUMENTS
