@@ -1,7 +1,9 @@
 """Clicks by position: how likely a place is looked at, and what a document's clicks say once that is taken out.
 
 The position-based model (Craswell et al., WSDM 2008): a click needs a look, whose chance depends on the position
-alone, and a liking, whose chance depends on query and document alone. Both are found by expectation maximisation.
+alone, and a liking, whose chance depends on query and document alone. Both are found by expectation maximisation,
+accelerated by SQUAREM (Varadhan and Roland, Scandinavian Journal of Statistics 35, 2008; step length 3, not monotone):
+two rounds tell a direction and its bend, which are followed further. As it stands, EM takes thousands of rounds here.
 """
 
 from __future__ import annotations
@@ -13,9 +15,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-#: Rounds of expectation maximisation at most; it ends when no propensity moves by more than ``TOLERANCE``.
-ROUNDS = 200
-TOLERANCE = 1e-4
+#: Rounds of expectation maximisation at most; it ends when one moves no propensity by more than ``TOLERANCE``.
+ROUNDS = 500
+TOLERANCE = 1e-6
 #: Looks that every pair of query and document is thought to have had before, at the average rate of clicks: a pair
 #: seen once says little of its position.
 PRIOR_LOOKS = 1.0
@@ -51,27 +53,69 @@ def fit_propensities(
     import numpy as np
 
     kinds, places = np.unique(positions, return_inverse=True)
-    count = int(pairs.max()) + 1 if len(pairs) else 0
-    average = float(clicks.sum() / max(impressions.sum(), 1.0))
-    looks = np.full(len(kinds), 0.5)
-    likes = np.full(count, min(max(average, LEAST_RATE), 0.5))
-    shown = np.bincount(places, impressions, len(kinds))
-    missed = impressions - clicks
-    prior = PRIOR_LOOKS * max(average, LEAST_RATE)
-    seen = np.bincount(pairs, impressions, count) + PRIOR_LOOKS
-    rounds, moved = 0, float("inf")
-    while rounds < ROUNDS and moved > TOLERANCE and len(kinds) > 1:
-        rounds += 1
-        look, like = looks[places], likes[pairs]
-        unclicked = np.maximum(1.0 - look * like, 1e-12)
-        looked = clicks + missed * look * (1.0 - like) / unclicked
-        liked = clicks + missed * like * (1.0 - look) / unclicked
-        updated = np.clip(np.bincount(places, looked, len(kinds)) / np.maximum(shown, 1e-12), 1e-6, 1.0)
-        likes = np.clip((np.bincount(pairs, liked, count) + prior) / seen, 1e-6, 1.0 - 1e-6)
-        moved = float(np.abs(updated / updated.max() - looks / looks.max()).max())
-        looks = updated
-    looks = looks / looks.max() if len(looks) else looks
-    return Propensities(kinds, looks, rounds, moved <= TOLERANCE or len(kinds) < 2)
+    counts = _Counts(pairs, places, impressions, clicks, len(kinds))
+    point = counts.start()
+    looks, rounds, moved = np.ones(len(kinds)), 0, 0.0 if len(kinds) < 2 else float("inf")
+    while rounds < ROUNDS and moved > TOLERANCE:
+        first = counts.round(point)
+        second = counts.round(first)
+        rounds += 2
+        before, looks = (each[: len(kinds)] / each[: len(kinds)].max() for each in (first, second))
+        moved = float(np.abs(looks - before).max())
+        step, bend = first - point, second - 2.0 * first + point
+        # At 1 this is the second round's point; the rounds to come heal what lies off the way or out of bounds.
+        far = max(1.0, float(np.sqrt((step**2).sum() / max((bend**2).sum(), 1e-300))))
+        point = counts.clipped(point + 2.0 * far * step + far**2 * bend)
+    return Propensities(kinds, looks, rounds, moved <= TOLERANCE)
+
+
+class _Counts:
+    """The counts of a log. A point is the looks of all positions and then the likings of all pairs, in one array."""
+
+    def __init__(
+        self,
+        pairs: NDArray[np.int64],
+        places: NDArray[np.int64],
+        impressions: NDArray[np.float64],
+        clicks: NDArray[np.float64],
+        kinds: int,
+    ) -> None:
+        import numpy as np
+
+        self._pairs, self._places, self._clicks, self._missed = pairs, places, clicks, impressions - clicks
+        self._kinds, self._count = kinds, int(pairs.max()) + 1 if len(pairs) else 0
+        self._average = max(float(clicks.sum() / max(impressions.sum(), 1.0)), LEAST_RATE)
+        self._prior = PRIOR_LOOKS * self._average
+        self._shown = np.maximum(np.bincount(places, impressions, kinds), 1e-12)
+        self._seen = np.bincount(pairs, impressions, self._count) + PRIOR_LOOKS
+        #: Looks and likings that are known of each place and each pair: their clicks, and the prior's.
+        liked = np.bincount(pairs, clicks, self._count) + self._prior
+        self._clicked = np.concatenate([np.bincount(places, clicks, kinds), liked])
+
+    def start(self) -> NDArray[np.float64]:
+        import numpy as np
+
+        return np.repeat([0.5, min(self._average, 0.5)], [self._kinds, self._count])
+
+    def clipped(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
+        import numpy as np
+
+        point = np.clip(point, 1e-6, 1.0)
+        np.minimum(point[self._kinds :], 1.0 - 1e-6, out=point[self._kinds :])
+        return point
+
+    def round(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
+        """One round of expectation maximisation."""
+        import numpy as np
+
+        look, like = point[: self._kinds][self._places], point[self._kinds :][self._pairs]
+        both = look * like
+        # Of the impressions without a click, those looked at all the same, and those liked.
+        missed = self._missed / (1.0 - both)
+        looked = np.bincount(self._places, missed * (look - both), self._kinds)
+        liked = np.bincount(self._pairs, missed * (like - both), self._count)
+        seen = np.concatenate([self._shown, self._seen])
+        return self.clipped((self._clicked + np.concatenate([looked, liked])) / seen)
 
 
 def smoothed_rates(looks: NDArray[np.float64], clicks: NDArray[np.float64]) -> NDArray[np.float64]:

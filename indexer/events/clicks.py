@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from indexer.events.clickmodel import LEAST_RATE, smoothed_rates
-from indexer.events.summary import Placed, events_kept, looked_at
+from indexer.events.summary import Placed, cleaned, events_kept, looked_at
 from rerank_plugin.errors import DataError
 
 if TYPE_CHECKING:
@@ -71,10 +71,13 @@ def click_table(file: Path, *, now: datetime, least_actors: int) -> ClickTable:
 
 def _actors(kept: Table) -> dict[str, int]:
     """Query -> how many different actors clicked; impressions have none (``summary._votes``)."""
+    import pyarrow as pa
+
     clicked = kept.filter((kept.kind == "clicks") & kept.who.notnull() & kept.query.notnull())
-    clicked = clicked.mutate(query=clicked.query.lower().strip())
-    found = clicked.group_by("query").agg(actors=clicked.who.nunique()).to_pyarrow()
-    return dict(zip(found["query"].to_pylist(), found["actors"].to_pylist(), strict=True))
+    pairs = clicked.select("query", "who").distinct().to_pyarrow()
+    people = pa.table({"query": cleaned(pairs["query"]), "who": pairs["who"]})
+    found = people.group_by("query").aggregate([("who", "count_distinct")])
+    return dict(zip(found["query"].to_pylist(), found["who_count_distinct"].to_pylist(), strict=True))
 
 
 def _rows(placed: Placed, known: list[bool]) -> tuple[pa.Table, float]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from rerank_plugin.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
     from ibis import Table
     from ibis.backends.duckdb import Backend
     from numpy.typing import NDArray
@@ -80,11 +81,13 @@ def _kept(con: Backend, file: Path, now: datetime) -> tuple[Table, dict[str, int
     votes = con.create_table("votes", _votes(read_log(con, file), now), temp=True)
     told = votes.group_by("what").agg(rows=votes.events.sum()).to_pyarrow().to_pylist()
     seen = {each["what"]: int(each["rows"]) for each in told}
-    kept = con.create_table("kept", _without_robots(votes), temp=True)
-    people = int(kept.events.sum().fill_null(0).to_pyarrow().as_py())
-    if seen.get("kept", 0) > people:
-        seen |= {"kept": people, "robots": seen["kept"] - people}
-    if not people:
+    kept = votes.filter(votes.what == "kept")
+    robots = con.create_table("robots", _robots(kept), temp=True)
+    caught = robots.total.sum().to_pyarrow().as_py()
+    if caught:
+        kept = kept.anti_join(robots, ["who", "day"])
+        seen |= {"kept": seen["kept"] - int(caught), "robots": int(caught)}
+    if not seen.get("kept"):
         raise DataError(f"{file} holds no event up to {now:%Y-%m-%d}: {seen or 'it is empty'}")
     return kept, seen
 
@@ -93,7 +96,7 @@ def _summarise(kept: Table, seen: dict[str, int]) -> Summary:
     import numpy as np
 
     counts: dict[str, dict[str, float]] = {}
-    by_kind = kept.group_by("doc", "kind").agg(count=kept.votes.sum()).to_pyarrow()
+    by_kind = kept.group_by("doc", "kind").agg(count=kept.votes.sum() / len(WINDOWS)).to_pyarrow()
     for doc, kind, count in zip(*(by_kind[name].to_pylist() for name in ("doc", "kind", "count")), strict=True):
         counts.setdefault(doc, {})[kind] = count
     account: dict[str, Any] = {"events": seen}
@@ -113,10 +116,10 @@ def _summarise(kept: Table, seen: dict[str, int]) -> Summary:
 class Placed:
     """Impressions and clicks by query, document and position, positions taken out."""
 
+    #: What there is, and (rows,): the places of each row's.
     queries: list[str]
-    docs: list[str]
-    #: (rows,): places in ``queries`` and ``docs``.
     query_numbers: NDArray[np.int64]
+    docs: list[str]
     doc_numbers: NDArray[np.int64]
     #: (rows,): how often it was shown, how often it was looked at by the propensity of its position, and its clicks.
     impressions: NDArray[np.float64]
@@ -131,68 +134,97 @@ def _votes(log: Table, now: datetime) -> Table:
 
     What was done has one row per actor, document, kind, query and day, and counts once (that of nobody each time); what
     was shown, the greater part of a log by far, has one per document, query and position. ``events`` are rows of the
-    log, ``votes`` what they count, by their age.
+    log, ``votes`` what they count, times the number of ``WINDOWS``: whole numbers, whose sum is the same in any order.
     """
     import ibis
 
-    moment = ibis.literal(now.astimezone(UTC).replace(tzinfo=None), "timestamp")
-    age = moment.delta(log.time, unit="day")
+    now = now.astimezone(UTC)
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    since = [midnight - timedelta(days - 1) for days in WINDOWS]
+    held = sum((log.time >= ibis.literal(each, log.time.type())).cast("int64") for each in since)
     shown = log.kind == SHOWN
     countable = (log["count"] >= 0) & ~log["count"].isinf() & ~log["count"].isnan()
-    held = sum((age < days).cast("int64") for days in WINDOWS) / len(WINDOWS)
+    who = ibis.cases((shown, ibis.null("string")), else_=log.actor)
+    # What is no event has no document, what is later no kind: a column more to group by would be felt.
     keyed = log.mutate(
-        what=ibis.cases(
-            (log.doc.isnull() | log.kind.isnull() | ~countable, "bad"),
-            (log.time > moment, "later"),
-            else_="kept",
-        ),
-        who=ibis.cases((shown, ibis.null("string")), else_=log.actor),
-        weight=ibis.cases((log.time.isnull(), 1.0), else_=held),
-        day=ibis.cases((shown, ibis.null("int64")), else_=age),
+        doc=ibis.cases((countable & log.kind.notnull(), log.doc), else_=ibis.null("string")),
+        kind=ibis.cases((log.time > ibis.literal(now, log.time.type()), ibis.null("string")), else_=log.kind),
+        who=who,
+        weight=ibis.cases((log.time.isnull(), len(WINDOWS)), else_=held),
+        day=ibis.cases((who.notnull(), log.time.cast("timestamp").date()), else_=ibis.null("date")),
         place=ibis.cases((shown, log.position), else_=ibis.null("int64")),
     )
-    grouped = keyed.group_by("what", "who", "doc", "kind", "query", "day", "place").agg(
+    grouped = keyed.group_by("who", "doc", "kind", "query", "day", "place").agg(
         events=keyed.count(),
         counted=(keyed["count"] * keyed.weight).sum(),
         weight=keyed.weight.max(),
         position=keyed.position.min(),
     )
-    return grouped.mutate(votes=ibis.cases((grouped.who.isnull(), grouped.counted), else_=grouped.weight))
-
-
-def _without_robots(votes: Table) -> Table:
-    """The rows that are kept, less those of actors who did too much on one day."""
-    kept = votes.filter(votes.what == "kept")
-    busy = kept.filter(kept.who.notnull()).group_by("who", "day").agg(total=kept.events.sum())
-    robots = busy.filter(busy.total > ROBOT_EVENTS).select("who", "day")
-    return kept.anti_join(robots, ["who", "day"])
-
-
-def _pairs(kept: Table) -> Table:
-    """Impressions and clicks by query, document and position, where the log has all three."""
-    kept = kept.mutate(query=kept.query.lower().strip())
-    placed = kept.filter(kept.query.notnull() & kept.position.notnull() & kept.kind.isin([SHOWN, "clicks"]))
-    grouped = placed.group_by("query", "doc", "position").agg(
-        impressions=placed.votes.sum(where=placed.kind == SHOWN), clicks=placed.votes.sum(where=placed.kind == "clicks")
+    return grouped.mutate(
+        what=ibis.cases((grouped.doc.isnull(), "bad"), (grouped.kind.isnull(), "later"), else_="kept"),
+        votes=ibis.cases((grouped.who.isnull(), grouped.counted), else_=grouped.weight),
     )
-    return grouped.filter(grouped.impressions > 0)
+
+
+def _robots(kept: Table) -> Table:
+    """Who did too much on one day, and how much."""
+    busy = kept.filter(kept.who.notnull() & kept.day.notnull()).group_by("who", "day").agg(total=kept.events.sum())
+    return busy.filter(busy.total > ROBOT_EVENTS)
+
+
+def cleaned(queries: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Queries as they are compared: lower case, without white space around them."""
+    import pyarrow.compute as pc
+
+    return pc.utf8_trim_whitespace(pc.utf8_lower(queries))
 
 
 def looked_at(kept: Table) -> Placed:
-    """The pairs of the log with their propensities; no rows where no event has query, document and position."""
+    """The pairs of the log with their propensities; no rows where no event has query, document and position.
+
+    Rows are by query, document and position, so that the same log has the same propensities to the last digit.
+    """
     import numpy as np
 
-    pairs = _pairs(kept).to_pyarrow()
-    clicks = np.nan_to_num(pairs["clicks"].to_numpy().astype(np.float64))
-    impressions = np.maximum(pairs["impressions"].to_numpy().astype(np.float64), clicks)
-    positions = pairs["position"].to_numpy()
-    docs = pairs["doc"].combine_chunks().dictionary_encode()
-    queries = pairs["query"].combine_chunks().dictionary_encode()
-    names, texts = docs.dictionary.to_pylist(), queries.dictionary.to_pylist()
-    doc_numbers, query_numbers = (each.indices.to_numpy().astype(np.int64) for each in (docs, queries))
-    _, numbers = np.unique(query_numbers * max(len(names), 1) + doc_numbers, return_inverse=True)
-    fitted = fit_propensities(numbers.astype(np.int64), positions, impressions, clicks)
-    looks = impressions * fitted.looks[np.searchsorted(fitted.positions, positions)] if len(pairs) else impressions
-    shown = dict(zip(fitted.positions.tolist()[:10], np.round(fitted.looks, 4).tolist()[:10], strict=True))
-    account = {"looks": shown, "rounds": fitted.rounds, "converged": fitted.converged}
-    return Placed(texts, names, query_numbers, doc_numbers, impressions, looks, clicks, account)
+    placed = kept.filter(kept.query.notnull() & kept.position.notnull() & kept.kind.isin([SHOWN, "clicks"]))
+    votes = placed.group_by("query", "doc", "position").agg(
+        impressions=placed.votes.sum(where=placed.kind == SHOWN), clicks=placed.votes.sum(where=placed.kind == "clicks")
+    )
+    rows = votes.to_pyarrow()
+    (queries, query_numbers), (docs, doc_numbers) = _numbered(cleaned(rows["query"])), _numbered(rows["doc"])
+    positions, places = np.unique(rows["position"].to_numpy(), return_inverse=True)
+    keys, same = np.unique((query_numbers * len(docs) + doc_numbers) * len(positions) + places, return_inverse=True)
+    impressions, clicks = (
+        np.bincount(same, np.nan_to_num(rows[name].to_numpy().astype(np.float64)), len(keys)) / len(WINDOWS)
+        for name in ("impressions", "clicks")
+    )
+    shown = impressions > 0
+    keys, clicks, impressions = keys[shown], clicks[shown], np.maximum(impressions, clicks)[shown]
+    pairs, places = np.divmod(keys, max(len(positions), 1))
+    numbers = np.cumsum(np.diff(pairs, prepend=pairs[:1]) > 0)
+    fitted = fit_propensities(numbers, positions[places], impressions, clicks)
+    looks = impressions * fitted.looks[np.searchsorted(fitted.positions, positions[places])]
+    told = dict(zip(fitted.positions.tolist()[:10], np.round(fitted.looks, 4).tolist()[:10], strict=True))
+    account = {"looks": told, "rounds": fitted.rounds, "converged": fitted.converged}
+    query_numbers, doc_numbers = np.divmod(pairs, max(len(docs), 1))
+    return Placed(*_used(queries, query_numbers), *_used(docs, doc_numbers), impressions, looks, clicks, account)
+
+
+def _numbered(texts: pa.ChunkedArray) -> tuple[pa.Array, NDArray[np.int64]]:
+    """The different texts in order, and for every text its place among them."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    encoded = texts.combine_chunks().dictionary_encode()
+    order = pc.sort_indices(encoded.dictionary)
+    ranks = np.empty(len(order), dtype=np.int64)
+    ranks[order.to_numpy()] = np.arange(len(order))
+    return encoded.dictionary.take(order), ranks[encoded.indices.to_numpy()]
+
+
+def _used(texts: pa.Array, numbers: NDArray[np.int64]) -> tuple[list[str], NDArray[np.int64]]:
+    """The texts that a number names, and the numbers that name them there."""
+    import numpy as np
+
+    used = np.bincount(numbers, minlength=len(texts)) > 0
+    return texts.take(np.flatnonzero(used)).to_pylist(), (np.cumsum(used) - 1)[numbers]

@@ -51,7 +51,7 @@ def test_by_hand(tmp_path: Path) -> None:
 def test_attraction_is_a_share() -> None:
     """More clicks than looks: the propensity of its position is a mean over all documents."""
     numbers, counts = np.zeros(1, dtype=np.int64), np.array([40.0])
-    placed = Placed(["q"], ["a"], numbers, numbers, counts, counts / 4, counts, {})
+    placed = Placed(["q"], numbers, ["a"], numbers, counts, counts / 4, counts, {})
     assert _rows(placed, [True])[0].to_pylist()[0]["attraction"] == 1.0
 
 
@@ -85,6 +85,22 @@ def test_queries_of_few_people_and_what_comes_later_are_left_out(tmp_path: Path)
     assert found.account["events"]["later"] == 18
     everything = click_table(log(tmp_path, rows + future), now=NOW, least_actors=0)
     assert set(by_row(everything)) == {("words", "a"), ("my illness", "b"), ("four", "b")}
+
+
+def test_spellings_of_a_query_are_one_query(tmp_path: Path) -> None:
+    """Its impressions are under one spelling, its clicks under two, and one person wrote it both ways."""
+    rows = [each for n in range(9) for each in shown("a", 1, f"u{n}", clicked=False)]
+    rows += [
+        event("a", user=f"u{n}", query=query, position=1) for n, query in ((1, "words"), (1, "WORDS"), (2, " Words"))
+    ]
+    file = log(tmp_path, rows)
+    assert by_row(click_table(file, now=NOW, least_actors=2))["words", "a"]["clicks"] == 3.0
+    assert not by_row(click_table(file, now=NOW, least_actors=3))
+
+
+def test_what_was_clicked_but_never_shown_has_no_row(tmp_path: Path) -> None:
+    rows = [*shown("a", 1, "u1", clicked=True), event("b", user="u1", query="words", position=1)]
+    assert set(by_row(click_table(log(tmp_path, rows), now=NOW, least_actors=0))) == {("words", "a")}
 
 
 def test_one_who_clicks_all_day_counts_once(tmp_path: Path) -> None:

@@ -64,6 +64,34 @@ class TestPropensities:
         raw = np.bincount(pairs, clicks) / np.bincount(pairs, impressions)
         assert raw[2] < 0.2, "raw rates call the best document no better than the others"
 
+    @pytest.mark.parametrize(("seed", "count", "most", "liked"), [(11, 500, 12, 0.2), (0, 8, 51, 0.5)])
+    def test_are_those_of_expectation_maximisation_without_end(
+        self, seed: int, count: int, most: int, liked: float
+    ) -> None:
+        """Many pairs seen rarely, and few: the likelihood is flat along its ridge, which rounds alone climb forever."""
+        rng = np.random.default_rng(seed)
+        looks, likes = np.array([1.0, 0.7, 0.5, 0.3]), rng.uniform(0.0, liked, count)
+        pairs, positions = np.repeat(np.arange(count), 4), np.tile(np.arange(4), count)
+        impressions = rng.integers(1, most, 4 * count).astype(float)
+        clicks = rng.binomial(impressions.astype(int), looks[positions] * likes[pairs]).astype(float)
+
+        def plain(rounds: int) -> Any:
+            average = clicks.sum() / impressions.sum()
+            look, like = np.full(4, 0.5), np.full(count, average)
+            for _ in range(rounds):
+                a, b = look[positions], like[pairs]
+                missed = (impressions - clicks) / (1 - a * b)
+                looked, liked = clicks + missed * a * (1 - b), clicks + missed * b * (1 - a)
+                look = np.minimum(np.bincount(positions, looked) / np.bincount(positions, impressions), 1.0)
+                like = (np.bincount(pairs, liked) + average) / (np.bincount(pairs, impressions) + 1)
+            return look / look.max()
+
+        found, long = fit_propensities(pairs, positions, impressions, clicks), plain(20_000)
+        assert found.converged
+        assert found.looks == pytest.approx(long, abs=0.002)
+        assert found.rounds <= 110
+        assert np.abs(plain(found.rounds) - long).max() > 0.003, "as it stands, EM is not there after as many rounds"
+
     def test_one_position_or_nothing_says_nothing(self) -> None:
         one = fit_propensities(np.array([0, 1]), np.array([4, 4]), np.array([9.0, 9.0]), np.array([1.0, 3.0]))
         assert (one.looks.tolist(), one.converged) == ([1.0], True)
@@ -85,6 +113,22 @@ def test_windows_by_hand(summary: Any) -> None:
     assert found.counts["b"] == {"views": pytest.approx(2 / 3 + 2 / 3 + 1)}  # of nobody: each counts; undated: whole
 
 
+@pytest.mark.parametrize(
+    ("written", "share"),
+    [
+        ("2025-05-26T00:00:00", 3 / 3),  # of the windows of 7, 30 and 90 days, today being the first of each
+        ("2025-05-25T23:59:59", 2 / 3),
+        ("2025-05-03T00:00:00Z", 2 / 3),
+        ("2025-05-02T23:59:59Z", 1 / 3),
+        ("2025-03-04T01:00:00+01:00", 1 / 3),
+        ("2025-03-04T00:59:59+01:00", 0 / 3),
+    ],
+)
+def test_where_windows_end(summary: Any, written: str, share: float) -> None:
+    for actor in ({"user": "u"}, {}):
+        assert summary([{"_id": "a", "event": "view", "time": written, **actor}]).counts == {"a": {"views": share}}
+
+
 def test_nothing_later_leaks_into_a_feature(summary: Any) -> None:
     rows = [event("a", "view", days, user=f"u{days}") for days in (1, 2, 3)]
     later = [event(doc, "view", -days, user="x") for doc, days in (("a", 0.01), ("a", 5), ("new", 1))]
@@ -99,6 +143,13 @@ def test_nothing_later_leaks_into_a_feature(summary: Any) -> None:
         ("2025-06-01T09:00:00-05:00", "later"),  # 14:00 in UTC, and now is 12:00
         ("2025-06-01T13:00:00+02:00", "kept"),  # 11:00 in UTC
         ("2025-06-01 11:00:00", "kept"),  # UTC where no zone is named
+        ("2025-06-01T13:00:01", "later"),
+        ("2025-06-01T13:00+05", "kept"),  # as long as one without a zone
+        ("2025-06-01T11:00-05", "later"),
+        ("2025-06-01T11:00Z", "kept"),
+        (" 2025-06-01 11:00:00\t", "kept"),
+        (" 1748775600", "kept"),  # 11:00
+        ("1748782800000", "later"),  # 13:00
         ("31 May 2026", "bad"),
         ("soon", "bad"),
         ("", "kept"),
