@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from indexer.events.command import clicks_command
+from indexer.events.command import clicks_command, counts_command
 from indexer.options import (
     ENGINE,
     EVENTS,
@@ -118,6 +118,7 @@ def load_command(**options: Any) -> None:
 
 
 commands.add_command(clicks_command)
+commands.add_command(counts_command)
 commands.add_command(reindex_command)
 commands.add_command(refresh_command)
 

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from indexer.events.clickmodel import LEAST_RATE, smoothed_rates
-from indexer.events.summary import Placed, cleaned, events_kept, looked_at
+from indexer.events.summary import Kept, Placed, cleaned, events_kept, looked_at
 from rerank_plugin.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
-    from ibis import Table
     from numpy.typing import NDArray
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
@@ -44,14 +43,14 @@ class ClickTable:
     account: dict[str, Any]
 
 
-def click_table(file: Path, *, now: datetime, least_actors: int) -> ClickTable:
+def click_table(file: Path | str, *, now: datetime, least_actors: int, backend: str = "duckdb") -> ClickTable:
     """The table of a log as of ``now``.
 
     :param least_actors: queries clicked by fewer different actors are left out; 0 keeps all, those without actors too.
     :raises DataError: the file cannot be read, or has no impressions and clicks with query and position.
     :raises MissingExtraError: Ibis or DuckDB is not installed.
     """
-    with events_kept(file, now=now) as (kept, seen):
+    with events_kept(file, now=now, backend=backend) as kept:
         placed, actors = looked_at(kept), _actors(kept) if least_actors else {}
     if not placed.docs:
         raise DataError(
@@ -59,7 +58,7 @@ def click_table(file: Path, *, now: datetime, least_actors: int) -> ClickTable:
         )
     known = [actors.get(query, 0) >= least_actors for query in placed.queries]
     account = {
-        "events": seen,
+        "events": kept.seen,
         "propensities": placed.account,
         "queries": sum(known),
         "rare_queries": len(known) - sum(known),
@@ -69,12 +68,13 @@ def click_table(file: Path, *, now: datetime, least_actors: int) -> ClickTable:
     return ClickTable(table, average, {**account, "rows": len(table), "average": round(average, 6)})
 
 
-def _actors(kept: Table) -> dict[str, int]:
+def _actors(kept: Kept) -> dict[str, int]:
     """Query -> how many different actors clicked; impressions have none (``summary._votes``)."""
     import pyarrow as pa
 
-    clicked = kept.filter((kept.kind == "clicks") & kept.who.notnull() & kept.query.notnull())
-    pairs = clicked.select("query", "who").distinct().to_pyarrow()
+    votes = kept.votes
+    clicked = votes.filter((votes.kind == "clicks") & votes.who.notnull() & votes.query.notnull())
+    pairs = kept.backend.fetched(clicked.select("query", "who").distinct())
     people = pa.table({"query": cleaned(pairs["query"]), "who": pairs["who"]})
     found = people.group_by("query").aggregate([("who", "count_distinct")])
     return dict(zip(found["query"].to_pylist(), found["who_count_distinct"].to_pylist(), strict=True))

@@ -1,23 +1,45 @@
-"""``rerank-index clicks``: a log to a table of queries and documents, and to judgments that training reads."""
+"""``rerank-index clicks`` and ``counts``: what an event log comes to, as files that training and loading read."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
+from indexer.events.backends import BACKENDS
 from indexer.options import FOLDER, clock_of
 from rerank_plugin.errors import DataError
 
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def _log_options(command: _Command) -> _Command:
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON."),
+        click.option("--now", metavar="ISO", help="Later events are not looked at.  [default: the time of the run]"),
+        click.option(
+            "--backend",
+            type=click.Choice(BACKENDS),
+            default=BACKENDS[0],
+            show_default=True,
+            help="What aggregates: spark is for logs that outgrow one machine (extra spark).",
+        ),
+        click.option(
+            "--events",
+            metavar="LOG",
+            required=True,
+            help="An event log, as for load: JSONL, CSV or Parquet; for spark anything its workers can read.",
+        ),
+    ):
+        command = option(command)
+    return command
+
 
 @click.command("clicks")
-@click.option(
-    "--events",
-    type=click.Path(path_type=Path, dir_okay=False),
-    required=True,
-    help="An event log, as for load: JSONL, CSV or Parquet.",
-)
+@_log_options
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -32,10 +54,8 @@ from rerank_plugin.errors import DataError
     show_default=True,
     help="Queries clicked by fewer different people are left out; 0 keeps all.",
 )
-@click.option("--now", metavar="ISO", help="Later events are not looked at.  [default: the time of the run]")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def clicks_command(
-    events: Path, out: Path, judgments: Path | None, least_actors: int, now: str | None, as_json: bool
+    events: str, backend: str, out: Path, judgments: Path | None, least_actors: int, now: str | None, as_json: bool
 ) -> None:
     """What people clicked for each query, positions taken out, from an event log.
 
@@ -47,7 +67,7 @@ def clicks_command(
 
     if out.suffix not in SUFFIXES:
         raise DataError(f"{out} must end in {', '.join(SUFFIXES)}")
-    found = click_table(events, now=clock_of(now), least_actors=least_actors)
+    found = click_table(events, now=clock_of(now), least_actors=least_actors, backend=backend)
     if not len(found.table):
         raise DataError(
             f"no query of {events} was clicked by {least_actors} different people; nothing was written "
@@ -64,3 +84,32 @@ def clicks_command(
         click.echo(f"{account['rare_queries']} queries left out: fewer than {least_actors} people clicked")
     if judged:
         click.echo(f"{judged['judgments']} judgments of {judged['queries']} queries written to {judgments}")
+
+
+@click.command("counts")
+@_log_options
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The file to write: JSON lines of documents and their counts.",
+)
+def counts_command(events: str, backend: str, out: Path, now: str | None, as_json: bool) -> None:
+    """What load, reindex and refresh make of an event log, as a file that they take in its place.
+
+    \b
+    rerank-index counts --events s3a://logs/2025.parquet --backend spark --out counts.jsonl
+    rerank-index refresh --engine http://localhost:9200 --index articles --events counts.jsonl
+    """
+    from indexer.events.summary import summarise
+
+    found = summarise(events, now=clock_of(now), backend=backend)
+    with out.open("w", encoding="utf-8") as lines:
+        for doc_id in sorted(found.counts):
+            lines.write(json.dumps({"_id": doc_id, **found.counts[doc_id]}, ensure_ascii=False) + "\n")
+    account = {"file": str(out), "documents": len(found.counts), **found.account}
+    if as_json:
+        click.echo(json.dumps(account))
+        return
+    told = ", ".join(f"{number} {name}" for name, number in found.account["events"].items())
+    click.echo(f"counts of {account['documents']} documents written to {out} (events: {told})")

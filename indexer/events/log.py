@@ -1,6 +1,6 @@
 """Event logs as tables: JSON lines, CSV and Parquet, our own names and those of User Behavior Insights 1.3.
 
-The expressions are Ibis's: DuckDB runs them on one machine, larger than memory, and other engines could.
+The expressions are Ibis's: DuckDB runs them on one machine, larger than memory, and Spark on many.
 """
 
 from __future__ import annotations
@@ -8,15 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from indexer.events.backends import Backend
 from indexer.lines import numbered_lines, parse_json
-from rerank_plugin.errors import DataError, MissingExtraError
 
 if TYPE_CHECKING:
     from ibis import Table
-    from ibis.backends.duckdb import Backend
 
-#: Memory of the aggregation; what does not fit goes to a temporary folder.
-MEMORY = "1GB"
 #: Column of ours -> the names it may have, first come first taken.
 NAMES: dict[str, tuple[str, ...]] = {
     "doc": ("_id", "id", "doc_id", "object_id"),
@@ -32,12 +29,8 @@ NAMES_OF_OURS = ("doc", "kind", "time", "position", "actor", "query", "count")
 #: The hits of a query, in the order in which they were shown.
 _HITS = "query_response_hit_ids"
 #: What User Behavior Insights nests.
-_ATTRIBUTES = 'STRUCT(object STRUCT(object_id VARCHAR), "position" STRUCT(ordinal BIGINT))'
+_ATTRIBUTES = "event_attributes"
 _TABLE_SUFFIXES = (".csv", ".parquet")
-#: As a plain timestamp DuckDB reads 09:00-05:00 as 09:00; by way of a zone it is 14:00.
-_INSTANT = "timestamp('UTC')"
-#: Lines that are looked at for the names a log uses.
-_NAMES_FROM = 10_000
 #: Lines looked at to tell a log from a file of counts.
 _LOOKED_AT = 20
 
@@ -63,20 +56,7 @@ def is_log(file: Path) -> bool:
     return False
 
 
-def connect() -> Backend:
-    """A DuckDB of our own, bounded in memory.
-
-    :raises MissingExtraError: Ibis or DuckDB is not installed.
-    """
-    try:
-        import ibis
-    except ImportError as error:
-        raise MissingExtraError("event logs", "index") from error
-    backend: Backend = ibis.duckdb.connect(memory_limit=MEMORY, preserve_insertion_order=False)
-    return backend
-
-
-def read_log(con: Backend, file: Path) -> Table:
+def read_log(backend: Backend, location: str) -> Table:
     """The log under our names, all rows: ``doc, kind, time, position, actor, query, count``.
 
     The names are those that its first 10,000 lines use. A line that cannot be read, or whose time cannot, is a row
@@ -84,45 +64,47 @@ def read_log(con: Backend, file: Path) -> Table:
     with its hits (``ubi_queries``) every hit is an impression, and its text is that of the events with its
     ``query_id``.
 
-    :raises DataError: DuckDB cannot read the file.
+    :raises DataError: there is no such file.
     """
     import ibis
 
-    raw = _raw(con, file)
+    raw = backend.table(location, [*(name for names in NAMES.values() for name in names), _ATTRIBUTES, _HITS])
     columns = {each.lower(): each for each in raw.columns}
 
     def first(name: str, *more: Any) -> Any:
         found = [raw[columns[each]].cast("string") for each in NAMES[name] if each in columns]
         return ibis.coalesce(*found, *more) if found or more else ibis.null("string")
 
-    nested = raw["event_attributes"] if "event_attributes" in columns else None
+    nested = raw[_ATTRIBUTES] if _ATTRIBUTES in columns else None
     place = [] if nested is None else [nested["position"]["ordinal"].cast("string")]
     kind = first("kind")
     events = raw.select(
         doc=first("doc", *([] if nested is None else [nested["object"]["object_id"]])),
         kind=ibis.cases((kind.endswith("s"), kind), else_=kind + "s"),
         written=first("time"),
-        position=first("position", *place).try_cast("int64"),
+        position=backend.whole(first("position", *place)),
         actor=first("actor"),
         query=first("query"),
         query_id=first("query_id"),
         count=ibis.coalesce(first("count").try_cast("float64"), 1.0),
         **({"hits": raw[_HITS]} if _HITS in columns else {}),
     )
-    events = _timed(events)
+    events = _timed(backend, events)
     return (_with_hits(events) if _HITS in columns else events).select(*NAMES_OF_OURS)
 
 
-def _timed(events: Table) -> Table:
+def _timed(backend: Backend, events: Table) -> Table:
     """``time`` (an instant) instead of ``written``; where that cannot be read, neither document nor hits."""
     import ibis
 
     written = events.written
     # Twice as fast as a time without a zone, for which DuckDB asks a calendar what the connection's zone, UTC, means.
     named = ibis.cases((written.length() == len("2025-05-31 10:00:00"), written + "Z"), else_=written)
-    events = events.mutate(time=named.try_cast(_INSTANT))
+    events = events.mutate(time=backend.instant(named))
     # CASE evaluates what follows for the other rows only; a conjunction or COALESCE would for all of them.
-    events = events.mutate(time=ibis.cases((events.time.notnull(), events.time), else_=_moment(written.strip())))
+    events = events.mutate(
+        time=ibis.cases((events.time.notnull(), events.time), else_=_moment(backend, written.strip()))
+    )
     unread = ibis.cases((events.time.notnull(), False), else_=written.strip().length() > 0)
     hits = {"hits": ibis.cases((unread, ibis.null("array<string>")), else_=events.hits)} if "hits" in events else {}
     return events.mutate(doc=ibis.cases((unread, ibis.null("string")), else_=events.doc), **hits).drop("written")
@@ -144,40 +126,11 @@ def _with_hits(events: Table) -> Table:
     return done.select(*NAMES_OF_OURS).union(shown.select(*NAMES_OF_OURS))
 
 
-def _raw(con: Backend, file: Path) -> Table:
-    try:
-        if file.suffix.lower() == ".parquet":
-            return con.read_parquet(file)
-        if file.suffix.lower() == ".csv":
-            return con.read_csv(file, all_varchar=True)
-        plain = {name: "VARCHAR" for names in NAMES.values() for name in names}
-        known = {**plain, "event_attributes": _ATTRIBUTES, _HITS: "VARCHAR[]"}
-        used = _names_in(file)
-        columns = {name: kind for name, kind in known.items() if name in used} or {"_id": "VARCHAR"}
-        return con.read_json(file, format="newline_delimited", ignore_errors=True, columns=columns)
-    except Exception as error:  # DuckDB's own kinds, behind Ibis
-        raise DataError(f"cannot read the events of {file}: {str(error).splitlines()[0]}") from error
-
-
-def _names_in(file: Path) -> set[str]:
-    """The names that the first lines use: every column more that is asked for is time."""
-    names: set[str] = set()
-    for number, line in numbered_lines(file):
-        try:
-            value = parse_json(line)
-        except ValueError:
-            continue
-        names.update(value if isinstance(value, dict) else ())
-        if number >= _NAMES_FROM:
-            break
-    return names
-
-
-def _moment(text: Any) -> Any:
+def _moment(backend: Backend, text: Any) -> Any:
     """The instant that a text names: ISO 8601, UTC where it names no zone, or seconds (ten digits) or milliseconds
     since 1970; anything else is no time."""
     import ibis
 
-    number = text.try_cast("int64")
-    seconds = ibis.cases((number < 10_000_000_000, number * 1000), else_=number)
-    return ibis.coalesce(text.try_cast(_INSTANT), seconds.as_timestamp("ms").cast(_INSTANT))
+    number = backend.whole(text)
+    milliseconds = ibis.cases((number < 10_000_000_000, number * 1000), else_=number)
+    return ibis.coalesce(backend.instant(text), backend.instant_at(milliseconds))

@@ -8,6 +8,7 @@ thousand looks would bring. Popularity then log-scales all of them alike (``sign
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,15 +16,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from indexer.events.backends import Backend, error_line, open_backend
 from indexer.events.clickmodel import fit_propensities, smoothed_rates
-from indexer.events.log import connect, read_log
+from indexer.events.log import read_log
 from rerank_plugin.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from ibis import Table
-    from ibis.backends.duckdb import Backend
     from numpy.typing import NDArray
 
 #: Days; an event counts the share of them that it lies in.
@@ -45,61 +46,70 @@ class Summary:
     account: dict[str, Any]
 
 
-def summarise(file: Path, *, now: datetime) -> Summary:
+def summarise(log: Path | str, *, now: datetime, backend: str = "duckdb") -> Summary:
     """The counts of a log as of ``now``: events after it are not looked at.
 
-    :raises DataError: the file cannot be read, or holds no event.
-    :raises MissingExtraError: Ibis or DuckDB is not installed.
+    :param log: a file; for Spark also a folder or a URL that its workers can read.
+    :raises DataError: the log cannot be read, or holds no event.
+    :raises MissingExtraError: a library of the backend is not installed.
     """
-    with events_kept(file, now=now) as (kept, seen):
-        return _summarise(kept, seen)
+    with events_kept(log, now=now, backend=backend) as kept:
+        return _summarise(kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The events of a log that count."""
+
+    #: One row as :func:`_votes` makes them.
+    votes: Table
+    #: How many events were read, by what became of them.
+    seen: dict[str, int]
+    backend: Backend
 
 
 @contextmanager
-def events_kept(file: Path, *, now: datetime) -> Iterator[tuple[Table, dict[str, int]]]:
-    """The events that count as of ``now``, and what became of the log's; the table lives as long as the context.
+def events_kept(log: Path | str, *, now: datetime, backend: str = "duckdb") -> Iterator[Kept]:
+    """The events that count as of ``now``; they live as long as the context.
 
-    :raises DataError: the file cannot be read, or holds no event.
-    :raises MissingExtraError: Ibis or DuckDB is not installed.
+    :raises DataError: the log cannot be read, or holds no event.
+    :raises MissingExtraError: a library of the backend is not installed.
     """
+    runs = open_backend(backend)
     try:
-        file.open("rb").close()
-    except OSError as error:
-        raise DataError(f"cannot read the events of {file}: {error.strerror}; check the path") from error
-    con = connect()
-    try:
-        yield _kept(con, file, now)
+        yield _kept(runs, str(log), now)
     except DataError:
         raise
-    except Exception as error:  # what DuckDB meets while it runs: a file cut off, a disk that is full
-        raise DataError(f"cannot read the events of {file}: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # what a backend meets while it runs: a file cut off, a disk that is full
+        raise DataError(f"cannot read the events of {log}: {error_line(error)}") from error
     finally:
-        con.disconnect()
+        runs.close()
 
 
-def _kept(con: Backend, file: Path, now: datetime) -> tuple[Table, dict[str, int]]:
-    votes = con.create_table("votes", _votes(read_log(con, file), now), temp=True)
-    told = votes.group_by("what").agg(rows=votes.events.sum()).to_pyarrow().to_pylist()
-    seen = {each["what"]: int(each["rows"]) for each in told}
+def _kept(backend: Backend, location: str, now: datetime) -> Kept:
+    votes = backend.kept("votes", _votes(read_log(backend, location), now))
+    told = backend.fetched(votes.group_by("what").agg(rows=votes.events.sum()))
+    seen = {each["what"]: int(each["rows"]) for each in told.to_pylist()}
     kept = votes.filter(votes.what == "kept")
-    robots = con.create_table("robots", _robots(kept), temp=True)
-    caught = robots.total.sum().to_pyarrow().as_py()
+    robots = backend.kept("robots", _robots(kept))
+    caught = backend.fetched(robots.agg(events=robots.total.sum()))["events"][0].as_py()
     if caught:
         kept = kept.anti_join(robots, ["who", "day"])
         seen |= {"kept": seen["kept"] - int(caught), "robots": int(caught)}
     if not seen.get("kept"):
-        raise DataError(f"{file} holds no event up to {now:%Y-%m-%d}: {seen or 'it is empty'}")
-    return kept, seen
+        raise DataError(f"{location} holds no event up to {now:%Y-%m-%d}: {seen or 'it is empty'}")
+    return Kept(kept, seen, backend)
 
 
-def _summarise(kept: Table, seen: dict[str, int]) -> Summary:
+def _summarise(kept: Kept) -> Summary:
     import numpy as np
 
     counts: dict[str, dict[str, float]] = {}
-    by_kind = kept.group_by("doc", "kind").agg(count=kept.votes.sum() / len(WINDOWS)).to_pyarrow()
+    votes = kept.votes
+    by_kind = kept.backend.fetched(votes.group_by("doc", "kind").agg(count=votes.votes.sum() / len(WINDOWS)))
     for doc, kind, count in zip(*(by_kind[name].to_pylist() for name in ("doc", "kind", "count")), strict=True):
         counts.setdefault(doc, {})[kind] = count
-    account: dict[str, Any] = {"events": seen}
+    account: dict[str, Any] = {"events": kept.seen}
     placed = looked_at(kept)
     if len(placed.docs):
         account["propensities"] = placed.account
@@ -143,7 +153,7 @@ def _votes(log: Table, now: datetime) -> Table:
     since = [midnight - timedelta(days - 1) for days in WINDOWS]
     held = sum((log.time >= ibis.literal(each, log.time.type())).cast("int64") for each in since)
     shown = log.kind == SHOWN
-    countable = (log["count"] >= 0) & ~log["count"].isinf() & ~log["count"].isnan()
+    countable = log["count"].between(0.0, sys.float_info.max)  # neither infinite nor NaN, which both take for more
     who = ibis.cases((shown, ibis.null("string")), else_=log.actor)
     # What is no event has no document, what is later no kind: a column more to group by would be felt.
     keyed = log.mutate(
@@ -179,18 +189,19 @@ def cleaned(queries: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.utf8_trim_whitespace(pc.utf8_lower(queries))
 
 
-def looked_at(kept: Table) -> Placed:
+def looked_at(kept: Kept) -> Placed:
     """The pairs of the log with their propensities; no rows where no event has query, document and position.
 
     Rows are by query, document and position, so that the same log has the same propensities to the last digit.
     """
     import numpy as np
 
-    placed = kept.filter(kept.query.notnull() & kept.position.notnull() & kept.kind.isin([SHOWN, "clicks"]))
-    votes = placed.group_by("query", "doc", "position").agg(
+    votes = kept.votes
+    placed = votes.filter(votes.query.notnull() & votes.position.notnull() & votes.kind.isin([SHOWN, "clicks"]))
+    grouped = placed.group_by("query", "doc", "position").agg(
         impressions=placed.votes.sum(where=placed.kind == SHOWN), clicks=placed.votes.sum(where=placed.kind == "clicks")
     )
-    rows = votes.to_pyarrow()
+    rows = kept.backend.fetched(grouped)
     (queries, query_numbers), (docs, doc_numbers) = _numbered(cleaned(rows["query"])), _numbered(rows["doc"])
     positions, places = np.unique(rows["position"].to_numpy(), return_inverse=True)
     keys, same = np.unique((query_numbers * len(docs) + doc_numbers) * len(positions) + places, return_inverse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pyarrow.parquet
 import pytest
 
 from event_samples import NOW, event
+from indexer.cli import main
 from indexer.events.clickmodel import fit_propensities, smoothed_rates
 from indexer.events.log import is_log
 from indexer.events.summary import ROBOT_EVENTS, Summary, summarise
@@ -289,3 +291,29 @@ def test_a_log_without_events_is_told_in_one_line(tmp_path: Path, name: str, con
     with pytest.raises(DataError, match=message) as raised:
         summarise(tmp_path / name, now=NOW)
     assert "\n" not in str(raised.value)
+
+
+def test_counts_are_written_as_load_reads_them(
+    summary: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [event(f"d{n % 3}", ["click", "view"][n % 2], n, user=f"u{n}", query="q", position=n % 4) for n in range(40)]
+    rows += [event(f"d{n}", "impression", 2, query="q", position=n) for n in range(4)]
+    expected, out = summary(rows), tmp_path / "counts.jsonl"
+    main(["counts", "--events", str(tmp_path / "log.jsonl"), "--now", NOW.isoformat(), "--out", str(out), "--json"])
+    assert json.loads(capsys.readouterr().out)["events"] == expected.account["events"]
+    with Rejects(tmp_path / "rejects") as rejects:
+        counts, account = event_counts(out, rejects, now=NOW)
+        found = {doc: counted for _, doc, counted in counts}
+        assert (dict(rejects.counts), account) == ({}, {})
+    assert found == expected.counts
+    assert "click_rate" in found["d1"]
+
+
+def test_spark_that_is_not_there_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyspark.errors", None)
+    with pytest.raises(SystemExit) as ended:
+        main(["counts", "--events", "x.jsonl", "--backend", "spark", "--out", str(tmp_path / "c.jsonl")])
+    assert (ended.value.code, list(tmp_path.iterdir())) == (1, [])
+    assert "needs the extra 'spark': pip install" in capsys.readouterr().err
