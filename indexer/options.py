@@ -26,12 +26,17 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 
 def events_of(ctx: click.Context, param: click.Parameter, value: str | None) -> Path | Ubi | None:
     """``--events``: a file, or the engine's own indexes; a file whose name is ``ubi`` is written ``./ubi``."""
+    found = None if value is None else log_of(ctx, param, value)
+    return FILE.convert(found, param, ctx) if isinstance(found, str) else found
+
+
+def log_of(ctx: click.Context, param: click.Parameter, value: str) -> str | Ubi:
+    """``--events`` where it need not be a file of this machine."""
     from indexer.events.engine import Ubi
 
-    kind, colon, names = (value or "").partition(":")
-    if value is None or kind != "ubi":
-        found: Path | None = None if value is None else FILE.convert(value, param, ctx)
-        return found
+    kind, colon, names = value.partition(":")
+    if kind != "ubi":
+        return value
     given = [each.strip() for each in names.split(",")]
     if colon and (len(given) != 2 or not all(given)):
         raise click.BadParameter(f"{value!r} does not name two indexes; write ubi, or ubi:QUERIES,EVENTS", ctx, param)

@@ -99,7 +99,8 @@ class DuckDB:
         return self._connection.create_table(name, table, temp=True)
 
     def fetched(self, table: Table) -> pa.Table:
-        return table.to_pyarrow()
+        # Ibis's own to_pyarrow imports pandas on the way.
+        return self._connection.con.sql(self._connection.compile(table)).to_arrow_table()
 
     def instant(self, text: Any) -> Any:
         return text.try_cast(INSTANT)

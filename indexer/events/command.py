@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from indexer.events.backends import BACKENDS
-from indexer.options import FOLDER, clock_of
-from rerank_plugin.errors import DataError
+from indexer.options import EVENTS, FOLDER, clock_of, log_of, progress_of
+from rerank_plugin.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from indexer.events.engine import Ubi
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -27,15 +31,31 @@ def _log_options(command: _Command) -> _Command:
             show_default=True,
             help="What aggregates: spark is for logs that outgrow one machine (extra spark).",
         ),
+        click.option("--engine", help="Where ubi_queries and ubi_events of --events ubi are, http(s)://host:9200."),
         click.option(
             "--events",
-            metavar="LOG",
+            metavar=EVENTS,
+            callback=log_of,
             required=True,
             help="An event log, as for load: JSONL, CSV or Parquet; for spark anything its workers can read.",
         ),
     ):
         command = option(command)
     return command
+
+
+@contextmanager
+def _log(events: str | Ubi, engine: str | None) -> Iterator[str]:
+    """Where the log is; that of an engine is copied as long as the context lasts."""
+    from indexer.events.engine import events_file
+
+    if isinstance(events, str):
+        yield events
+        return
+    if engine is None:
+        raise ConfigError("--events ubi needs --engine, http(s)://host:9200, which holds the indexes")
+    with events_file(events, engine, progress_of()) as file:
+        yield str(file)
 
 
 @click.command("clicks")
@@ -55,7 +75,14 @@ def _log_options(command: _Command) -> _Command:
     help="Queries clicked by fewer different people are left out; 0 keeps all.",
 )
 def clicks_command(
-    events: str, backend: str, out: Path, judgments: Path | None, least_actors: int, now: str | None, as_json: bool
+    events: str | Ubi,
+    engine: str | None,
+    backend: str,
+    out: Path,
+    judgments: Path | None,
+    least_actors: int,
+    now: str | None,
+    as_json: bool,
 ) -> None:
     """What people clicked for each query, positions taken out, from an event log.
 
@@ -67,7 +94,8 @@ def clicks_command(
 
     if out.suffix not in SUFFIXES:
         raise DataError(f"{out} must end in {', '.join(SUFFIXES)}")
-    found = click_table(events, now=clock_of(now), least_actors=least_actors, backend=backend)
+    with _log(events, engine) as log:
+        found = click_table(log, now=clock_of(now), least_actors=least_actors, backend=backend)
     if not len(found.table):
         raise DataError(
             f"no query of {events} was clicked by {least_actors} different people; nothing was written "
@@ -94,7 +122,9 @@ def clicks_command(
     required=True,
     help="The file to write: JSON lines of documents and their counts.",
 )
-def counts_command(events: str, backend: str, out: Path, now: str | None, as_json: bool) -> None:
+def counts_command(
+    events: str | Ubi, engine: str | None, backend: str, out: Path, now: str | None, as_json: bool
+) -> None:
     """What load, reindex and refresh make of an event log, as a file that they take in its place.
 
     \b
@@ -103,7 +133,8 @@ def counts_command(events: str, backend: str, out: Path, now: str | None, as_jso
     """
     from indexer.events.summary import summarise
 
-    found = summarise(events, now=clock_of(now), backend=backend)
+    with _log(events, engine) as log:
+        found = summarise(log, now=clock_of(now), backend=backend)
     with out.open("w", encoding="utf-8") as lines:
         for doc_id in sorted(found.counts):
             lines.write(json.dumps({"_id": doc_id, **found.counts[doc_id]}, ensure_ascii=False) + "\n")

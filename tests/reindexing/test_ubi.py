@@ -107,6 +107,25 @@ def test_a_load_from_the_engine_equals_one_from_a_file(client, name, ubi, file, 
     assert found[1] == pytest.approx(found[0], abs=1e-6)
 
 
+def test_clicks_and_counts_of_the_engine_equal_those_of_a_file(ubi, file, opensearch_url, tmp_path):
+    found = []
+    for number, source in enumerate((str(file), f"ubi:{ubi.queries},{ubi.events}")):
+        for command in ("clicks", "counts"):
+            arguments = [command, "--events", source, "--now", NOW, "--out", str(tmp_path / f"{command}{number}.jsonl")]
+            told = CliRunner().invoke(commands, [*arguments, "--engine", opensearch_url], catch_exceptions=False)
+            assert told.exit_code == 0, told.output
+        found.append({each: (tmp_path / f"{each}{number}.jsonl").read_text("utf-8") for each in ("clicks", "counts")})
+    assert len(found[0]["clicks"].splitlines()) == 60, "three of the nine queries were clicked"
+    assert len(found[0]["counts"].splitlines()) == 60
+    assert found[0] == found[1]
+
+
+def test_the_engine_of_a_log_has_to_be_named(tmp_path):
+    told = CliRunner().invoke(commands, ["clicks", "--events", "ubi", "--out", str(tmp_path / "c.csv")])
+    assert (type(told.exception), list(tmp_path.iterdir())) == (ConfigError, [])
+    assert "--events ubi needs --engine" in str(told.exception)
+
+
 def test_the_copy_holds_everything_once_and_is_deleted(client, ubi, opensearch_url, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with events_file(ubi, opensearch_url, Silent()) as copied:
@@ -141,6 +160,8 @@ def test_two_indexes_are_named_or_none():
     for given in ("ubi:", "ubi:one", "ubi:one,", "ubi:one,two,three", "no-such-file"):
         told = CliRunner().invoke(commands, ["refresh", "--engine", "http://x", "--index", "i", "--events", given])
         assert (told.exit_code, "--events" in told.output) == (2, True), told.output
+    told = CliRunner().invoke(commands, ["clicks", "--out", "c.csv", "--events", "ubi:one"])
+    assert (told.exit_code, "does not name two indexes" in told.output) == (2, True), told.output
 
 
 def test_the_embedded_engine_has_no_such_log(tmp_path):
