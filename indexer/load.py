@@ -108,8 +108,12 @@ def _load(job: LoadJob, client: Any, encoder: Encoder | None, progress: Progress
         rejects.listen()
         if not beginning.goes_on:
             target.create(index_body(job.analyzer), run_id=job.run_id, replace=beginning.replace)
-            state.begin_writing(rejects.mark())
+            state.begin_writing(rejects.mark(), target.set_aside() if job.lasting else {})
+        if state.aside:
+            target.hurry(state.aside)
         _write(target, state, _operations(spool, signals, state.position), rejects, progress, lasting=job.lasting)
+        if state.aside:
+            target.put_back(state.aside)
         _check_written(target, state, job.rejects)
         target.describe(_meta(job, signals, state.written, stored))
         state.remove()

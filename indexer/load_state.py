@@ -36,6 +36,8 @@ class LoadState(SavedState):
     vectors: dict[str, Any] | None = None
     #: So many accepted records, the first ones, need not be written again.
     position: int = 0
+    #: Settings of the index to put back once all is written.
+    aside: dict[str, Any] = field(default_factory=dict)
     written: int = 0
     refused: int = 0
     #: The rejects file at that position; ``None`` until writing begins.
@@ -50,9 +52,10 @@ class LoadState(SavedState):
             self._mark(mark)
             self._write()
 
-    def begin_writing(self, mark: Mark) -> None:
-        """Notes that the index is made and empty, and saves."""
+    def begin_writing(self, mark: Mark, aside: dict[str, Any]) -> None:
+        """Notes that the index is made and empty, and which settings it is to have again, and saves."""
         with self._lock:
+            self.aside = aside
             self._mark(mark)
             self._write()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -10,6 +10,7 @@ from indexer.progress import Advance
 from indexer.reindex.bulk import BulkWriter, Operation, Outcome
 from indexer.reindex.copying import AT_ONCE, send, settled
 from indexer.reindex.pages import MOST_PER_PAGE, PAGE_BYTES
+from indexer.reindex.target import REFRESH, REPLICAS, WHILE_LOADING, put_back
 from indexer.reindex.wire import Wire, patient
 from indexer.rejects import Rejects
 from indexer.writer import engine_errors
@@ -57,6 +58,32 @@ class NewIndex:
             if replace and patient(lambda: self._client.indices.exists(index=self._index)):
                 patient(lambda: self._client.indices.delete(index=self._index, ignore=[404]))
             patient(lambda: self._client.indices.create(index=self._index, body=body))
+
+    def set_aside(self) -> dict[str, Any]:
+        """Refreshes and copies as the engine and its templates have them for the index; ``None`` is the default.
+
+        :raises EngineError: the engine refused, or stayed away.
+        """
+        with engine_errors(f"reading the settings of {self._index}"):
+            found = patient(lambda: self._client.indices.get_settings(index=self._index, flat_settings=True))
+        settings = found[self._index]["settings"]
+        return {key: settings.get(key) for key in (REFRESH, *REPLICAS)}
+
+    def hurry(self, aside: Mapping[str, Any]) -> None:
+        """Does without these settings while documents are written; safe to do again.
+
+        :raises EngineError: the engine refused, or stayed away.
+        """
+        body = {key: WHILE_LOADING[key] for key in aside}
+        with engine_errors(f"setting refreshes and replicas of {self._index} aside"):
+            patient(lambda: self._client.indices.put_settings(index=self._index, body=body))
+
+    def put_back(self, aside: Mapping[str, Any]) -> None:
+        """The settings as they were, and every copy that can be made is ready.
+
+        :raises EngineError: the engine refused, or copies were not ready in time.
+        """
+        put_back(Wire.over(self._client), self._index, aside)
 
     def write(
         self,

@@ -22,6 +22,10 @@ class FakeEngine:
         self.aliases: dict[str, str] = {}
         #: Documents and bytes of each bulk request.
         self.bulks: list[tuple[int, int]] = []
+        #: Settings of the index at each of them.
+        self.settings_of_bulks: list[dict[str, Any]] = []
+        #: Settings that every new index has from a template.
+        self.template: dict[str, Any] = {}
         self.calls: list[str] = []
         self.refuses: dict[str, tuple[int, dict[str, Any]]] = {}
         self.miscounts_by = 0
@@ -41,9 +45,12 @@ class FakeEngine:
             return self.refuses[f"{method} {parts[-1]}"]
         if parts[-1] == "_bulk":
             return self._bulk(parts[0], body)
+        if parts[0] == "_cluster":
+            return 200, {"timed_out": False}
         index = self.aliases.get(parts[0], parts[0])
         if method == "PUT" and len(parts) == 1:
-            self.indexes[index], self.documents[index] = json.loads(body), {}
+            settings = {"index.number_of_replicas": "1", **self.template}
+            self.indexes[index], self.documents[index] = {"settings": settings, **json.loads(body)}, {}
             return 200, {"acknowledged": True}
         if index not in self.indexes:
             return 404, {"error": {"type": "index_not_found_exception", "reason": f"no such index [{index}]"}}
@@ -52,6 +59,11 @@ class FakeEngine:
             return 200, {index: self.indexes.pop(index)}
         if parts[-1] == "_mapping":
             self.indexes[index]["mappings"] |= json.loads(body)
+        elif parts[-1] == "_settings" and method == "PUT":
+            settings = self.indexes[index]["settings"]
+            for key, value in json.loads(body).items():  # null is the engine's default
+                settings.pop(key, None)
+                settings |= {} if value is None else {key: value}
         elif parts[-1] == "_count":
             return 200, {"count": len(self.documents[index]) + self.miscounts_by}
         return 200, {index: self.indexes[index]}
@@ -62,6 +74,7 @@ class FakeEngine:
         data = body if isinstance(body, bytes) else body.encode()
         lines = data.decode().strip().split("\n")
         self.bulks.append((len(lines) // 2, len(data)))
+        self.settings_of_bulks.append(dict(self.indexes[index]["settings"]))
         items = []
         for action, line in zip(lines[::2], lines[1::2], strict=True):
             target, source = json.loads(action)["index"], json.loads(line)

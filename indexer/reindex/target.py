@@ -25,9 +25,10 @@ OF_ONE_INDEX = (
     "index.verified_before_close",
     "index.remote_store.",
 )
+REFRESH = "index.refresh_interval"
 #: Settings put aside while loading, and put back: copies and refreshes cost, a pipeline would change documents again.
 WHILE_LOADING: Mapping[str, Any] = {
-    "index.refresh_interval": "-1",
+    REFRESH: "-1",
     "index.number_of_replicas": "0",
     "index.auto_expand_replicas": None,
     "index.default_pipeline": None,
@@ -163,7 +164,10 @@ def put_back(wire: Wire, dest: str, aside: Mapping[str, Any]) -> None:
         ),
     )
     if health["timed_out"]:
-        raise EngineError(f"{dest} was not ready after {READY_S} s; see its cluster's health, then go on with --resume")
+        raise EngineError(
+            f"{dest} was not ready after {READY_S} s; see its cluster's health, then go on (reindex with --resume, "
+            "load by the same command)"
+        )
 
 
 def write_meta(wire: Wire, dest: Described, stored: Mapping[str, Any]) -> None:

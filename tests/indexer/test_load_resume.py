@@ -113,6 +113,39 @@ def test_the_same_command_writes_only_the_rest(docs, tmp_path):
     assert not list(tmp_path.glob("i.load.*"))
 
 
+@pytest.mark.parametrize(
+    "template",
+    [{}, {"index.refresh_interval": "30s", "index.auto_expand_replicas": "0-1"}, {"index.number_of_replicas": "2"}],
+)
+def test_refreshes_and_replicas_are_off_while_loading_and_come_back(docs, template):
+    """After a load that was cut off, too; what templates gave the index is not the engine's default."""
+    engine = FakeEngine()
+    engine.template = template
+    cut_off(engine, docs)
+    loading = {"index.refresh_interval": "-1", "index.number_of_replicas": "0"}
+    assert engine.indexes["i"]["settings"] == loading
+    engine.indexes["i"]["settings"]["index.refresh_interval"] = "1s"  # someone could not wait
+    run(engine, docs)
+    assert all(each == loading for each in engine.settings_of_bulks)
+    assert engine.indexes["i"]["settings"] == {"index.number_of_replicas": "1", **template}
+
+
+def test_settings_come_back_before_the_index_is_described(docs):
+    """Killed in between, the same command still puts them back: it is not done before."""
+    engine = FakeEngine()
+    engine.refuses["PUT _settings"] = (403, {"error": {"type": "security_exception", "reason": "no"}})
+    with pytest.raises(EngineError, match="setting refreshes and replicas of i aside"):
+        run(engine, docs)
+    engine.refuses.clear()
+    engine.refuses["PUT _mapping"] = (403, {"error": {"type": "security_exception", "reason": "no"}})
+    with pytest.raises(EngineError, match="describing"):
+        run(engine, docs)
+    assert engine.indexes["i"]["settings"] == {"index.number_of_replicas": "1"}
+    engine.refuses.clear()
+    assert run(engine, docs).skipped == DOCUMENTS
+    assert engine.indexes["i"]["settings"] == {"index.number_of_replicas": "1"}
+
+
 def test_a_page_that_was_done_is_not_written_again_and_it_says_so(docs):
     engine = FakeEngine()
     engine.fate = lambda doc_id, source: (403, {"type": "cluster_block_exception"}) if doc_id == "d11000" else None

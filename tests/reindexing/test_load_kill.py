@@ -68,6 +68,8 @@ def test_killed_again_and_again(client, name, opensearch_url, tmp_path, seed):
     assert contents(client, name) == expected
     meta = client.indices.get_mapping(index=name)[name]["mappings"]["_meta"]["rerank"]
     assert meta["documents"] == DOCUMENTS
+    settings = client.indices.get_settings(index=name, flat_settings=True)[name]["settings"]
+    assert (settings["index.number_of_replicas"], "index.refresh_interval" in settings) == ("1", False)
     assert not list(tmp_path.glob(f"{name}.load.*"))
 
 
