@@ -54,7 +54,8 @@ def train(
 
     \b
     rerank train --data beir/my-collection --out my-model
-    rerank train --data beir/scifact --out my-model --set tuning=head --set learning_rate=1e-5
+    rerank train --data beir/scifact --out my-model --set tuning=head --set head_rate=1e-3
+    rerank train --data beir/scifact --out my-model --set tuning=lora --set lora_rank=8 --set peft_rate=5e-4
     """
     _require_training()
     from rerank_plugin.models.folder import ModelFolder, default_model_folder

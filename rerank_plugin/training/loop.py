@@ -21,6 +21,7 @@ from rerank_plugin.ranking.relevance import Fit, RelevanceHead
 from rerank_plugin.training.calibrate import Window, in_final_order, ndcg_at_10
 from rerank_plugin.training.mix import INTERACTION, Batch, Collator, Mix
 from rerank_plugin.training.objective import losses_of
+from rerank_plugin.training.tuning import EFFICIENT, added, fold, prepare
 
 if TYPE_CHECKING:
     from rerank_plugin.models.tokens import TextTokenizer
@@ -197,6 +198,8 @@ def rates(mix: Mix, settings: Settings) -> list[dict[str, Any]]:
         for place, part in enumerate(parts[frozen:], start=frozen):
             rate = settings.learning_rate * settings.layer_decay ** (len(parts) - 1 - place)
             groups.append({"params": list(part.parameters()), "lr": rate, "weight_decay": settings.weight_decay})
+    elif settings.tuning in EFFICIENT:
+        groups.append({"params": added(trunk), "lr": settings.peft_rate, "weight_decay": settings.weight_decay})
     for group in groups:
         for parameter in cast(list[nn.Parameter], group["params"]):
             parameter.requires_grad_(True)
@@ -209,9 +212,12 @@ def train(
 ) -> Trained:  # fmt: skip
     """Trains ``mix`` in place and leaves it at its best step; at its start where no step was better.
 
+    What the tuning adds to the trunk is folded into its weights, or stays in it (training/tuning.py).
+
     :param out: folder of checkpoints.
     :param resume: go on from the last complete checkpoint.
     """
+    prepare(mix.trunk, settings)
     start = {name: value.detach().clone() for name, value in mix.state_dict().items()}
     rates(mix, settings)
     trainer = MixTrainer(
@@ -235,6 +241,7 @@ def train(
     if after <= validation.before:
         mix.load_state_dict(start)
         after, best = validation.before, 0
+    fold(mix.trunk)
     return Trained(validation.before, after, best, trainer.state.global_step)
 
 

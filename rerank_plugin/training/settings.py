@@ -14,7 +14,7 @@ from rerank_plugin.errors import ConfigError, os_error_line
 
 #: Settings that are one of a few words.
 WORDS = {
-    "tuning": ("full", "head"),
+    "tuning": ("full", "head", "lora", "prefix", "adapter"),
     "schedule": ("linear", "cosine", "constant_with_warmup"),
     "optimizer": ("adamw_torch", "sgd", "adafactor"),
     "loss": ("listwise", "ranknet", "lambda", "pointwise"),
@@ -39,19 +39,31 @@ class Settings:
 
     seed: int = _within(0, 2**32 - 1, 0)
     max_steps: int = _within(1, 1e6, 300)
-    #: ``full`` trains the trunk; ``head`` only how query and document are joined, so that vectors stay what they were.
+    #: ``full`` trains the trunk; ``head`` only how query and document are joined, so that vectors stay what they were;
+    #: ``lora``, ``prefix`` and ``adapter`` train few parameters beside the trunk's own (training/tuning.py).
     tuning: str = "full"
-    #: Lowest layers that stay as they are, embeddings with them; counts for ``full``.
+    #: Lowest layers that stay as they are, embeddings with them.
     frozen_layers: int = _within(0, 1000, 0)
+    #: LoRA's rank, and its sum counts ``lora_alpha / lora_rank``.
+    lora_rank: int = _within(1, 4096, 16)
+    lora_alpha: float = _within(1e-3, 1e4, 32.0)
+    #: Keys and values per head of every layer.
+    prefix_tokens: int = _within(1, 1024, 16)
+    #: Of the bottleneck.
+    adapter_width: int = _within(1, 4096, 64)
     #: Of the top layer; each layer below learns ``layer_decay`` times as fast.
     learning_rate: float = _within(0, 1, 2e-5)
     layer_decay: float = _within(0, 1, 0.9)
+    #: Of what ``lora``, ``prefix`` and ``adapter`` add, in every layer.
+    peft_rate: float = _within(0, 1, 1e-3)
     #: Of biases, heads and slopes, which are few and start far from their best.
     head_rate: float = _within(0, 1, 2e-3)
     optimizer: str = "adamw_torch"
     schedule: str = "linear"
     warmup_share: float = _within(0, 1, 0.1)
     weight_decay: float = _within(0, 1, 0.01)
+    #: Share of the trunk's activations, and of LoRA's inputs, that a step leaves out.
+    dropout: float = _within(0, 0.9, 0.1)
     #: Length that gradients are cut to.
     clip: float = _within(1e-6, 1e6, 1.0)
     #: Candidates of a group, groups of a batch, batches of a step.

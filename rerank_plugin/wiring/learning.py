@@ -203,7 +203,7 @@ class Learning:
         size, count = settings.group_size, settings.max_steps * settings.groups * settings.accumulation
         groups = Groups(windows, size=size, count=count, margin=settings.margin, seed=settings.seed)
         dev = [window for splits in found.values() for window in splits["dev"]]
-        fresh = settings.tuning == "full"
+        fresh = settings.tuning != "head"
         most = settings.validate_window
         validation = Validation(dev, tokenizer, most=most, head=head, weights=weights, fresh=fresh)
         at_start = f"nDCG@10 {validation.before:.4f} at the start"

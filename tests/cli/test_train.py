@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from rerank_plugin.cli.main import main
-from rerank_plugin.models.folder import ModelFolder
+from rerank_plugin.models.folder import ModelFolder, default_model_folder
+from rerank_plugin.models.load import open_model
 
 pytestmark = [pytest.mark.train, pytest.mark.filterwarnings("ignore")]
 
@@ -92,10 +93,24 @@ def test_from_judged_queries_to_a_folder_that_ranks_better(capsys: pytest.Captur
     assert errors == f"Error: {out} holds a model already; give another --out\n"
 
 
+def test_an_adapter_serves_from_the_folder_alone(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """In eight bits; vectors are made anew in validation, or they would not be those of the adapted trunk."""
+    data, out = collection(tmp_path / "vessels"), tmp_path / "model"
+    told = ["--data", str(data), "--out", str(out), *SETTINGS, "--now", "2026-01-01", "--json"]
+    status, output, errors = run(capsys, *told, "--set", "tuning=adapter", "--set", "peft_rate=1e-2")
+    assert status == 0, errors
+    account = json.loads(output)
+    assert (account["kept"], account["settings"]["tuning"]) == ("trained", "adapter")
+    folder = ModelFolder.open(out)
+    assert folder.manifest.precision == "int8"
+    said = open_model(folder).encode(["report of the approved vessel number 1"]).vectors
+    before = open_model(ModelFolder.open(default_model_folder())).encode(["report of the approved vessel number 1"])
+    assert float(said[0] @ before.vectors[0]) < 0.99  # the adapter is in the graph
+
+
 def test_where_nothing_is_better_the_start_is_written_and_said(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rerank_plugin.models.folder import default_model_folder
     from rerank_plugin.wiring.learning import Learning
 
     worse = {"vessels": {"delta": 0.0, "queries": 1, "start": 0.5, "trained": 0.5, "ci95": None}}
