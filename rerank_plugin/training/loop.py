@@ -18,6 +18,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, Traine
 from rerank_plugin.domain.factors import Weights
 from rerank_plugin.models.batches import Row, in_batches, padded
 from rerank_plugin.ranking.relevance import Fit, RelevanceHead
+from rerank_plugin.training.balance import conflict_rate, gradients_of
 from rerank_plugin.training.calibrate import Window, in_final_order, ndcg_at_10
 from rerank_plugin.training.mix import INTERACTION, Batch, Collator, Mix
 from rerank_plugin.training.objective import losses_of
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 #: Tokens of a batch in validation, padding included.
 BUDGET = 4096
 METRIC = "eval_ndcg"
+#: What the share of pairs of losses in conflict is logged as.
+CONFLICT = "gradient_conflict"
 #: Transformers' name of the file that a checkpoint is written with last.
 STATE = "trainer_state.json"
 
@@ -45,6 +48,8 @@ class Trained:
     #: The best step and the last one; the best is 0 where no step was better than the start.
     best_step: int
     steps: int
+    #: Share of the pairs of losses that pulled the trunk in opposite directions, over the steps looked at.
+    conflict: float | None = None
 
 
 class Validation:
@@ -132,7 +137,7 @@ class MixTrainer(Trainer):
     def __init__(
         self, mix: Mix, settings: Settings, validation: Validation, tell: Callable[[str], None], **more: Any
     ) -> None:
-        self._settings, self._validation, self._tell = settings, validation, tell
+        self._settings, self._validation, self._tell, self._looked = settings, validation, tell, -1
         super().__init__(model=mix, **more)
 
     def compute_loss(
@@ -141,7 +146,13 @@ class MixTrainer(Trainer):
         """The balance of the losses on the final order and on the heads."""
         batch: Batch = inputs["batch"]
         said = model(batch)
-        loss = cast(Mix, self.model).balance(losses_of(said, batch, self._settings))
+        mix = cast(Mix, self.model)
+        losses = losses_of(said, batch, self._settings)
+        every, step = self._settings.conflict_every, self.state.global_step
+        if every and step % every == 0 and step != self._looked:
+            self._looked = step  # of the batches of a step only the first
+            self.log({CONFLICT: conflict_rate(gradients_of(losses, shared(mix)))})
+        loss = mix.balance(losses)
         return (loss, said) if return_outputs else loss
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
@@ -183,6 +194,12 @@ def seeded(seed: int) -> None:
     from transformers import set_seed
 
     set_seed(seed)
+
+
+def shared(mix: Mix) -> list[nn.Parameter]:
+    """What learns in the trunk's layers, between segments included: every loss comes through it."""
+    layers = [each for each in mix.trunk.layers.parameters() if each.requires_grad]
+    return [mix.trunk.segment_bias, *layers]
 
 
 def rates(mix: Mix, settings: Settings) -> list[dict[str, Any]]:
@@ -242,7 +259,9 @@ def train(
         mix.load_state_dict(start)
         after, best = validation.before, 0
     fold(mix.trunk)
-    return Trained(validation.before, after, best, trainer.state.global_step)
+    looks = [each[CONFLICT] for each in trainer.state.log_history if CONFLICT in each]
+    conflict = sum(looks) / len(looks) if looks else None
+    return Trained(validation.before, after, best, trainer.state.global_step, conflict)
 
 
 def _arguments(settings: Settings, out: Path) -> TrainingArguments:

@@ -19,6 +19,8 @@ WORDS = {
     "optimizer": ("adamw_torch", "sgd", "adafactor"),
     "loss": ("listwise", "ranknet", "lambda", "pointwise"),
     "balance": ("fixed", "uncertainty", "stochastic"),
+    "autocast": ("off", "bf16"),
+    "gradient_checkpointing": ("off", "on"),
 }
 MAX_BYTES = 1 << 20
 
@@ -70,6 +72,12 @@ class Settings:
     group_size: int = _within(2, 1000, 8)
     groups: int = _within(1, 4096, 4)
     accumulation: int = _within(1, 4096, 1)
+    #: ``bf16``: the layers compute in 16 bits in training; weights, head, losses and validation stay in 32.
+    autocast: str = "off"
+    #: ``on``: of the layers only their inputs are kept for the way back, and the rest is computed again.
+    gradient_checkpointing: str = "off"
+    #: Steps between looks at how many pairs of losses pull the trunk in opposite directions; 0 is never.
+    conflict_every: int = _within(0, 1e6, 50)
     #: A candidate without judgment is no negative where its cosine is above the relevant one's by more than this.
     margin: float = _within(-2, 2, 0.0)
     #: Tokens of a query, and of a document, that are read in training and validation.

@@ -73,7 +73,9 @@ class Bottleneck(nn.Module):
 
 
 def prepare(trunk: TwoModeModel, settings: Settings) -> None:
-    """Gives the trunk, in place, what it is trained with: dropout, and the parameters that its tuning adds."""
+    """Gives the trunk, in place, what it is trained with: how it computes, and the parameters that its tuning adds."""
+    trunk.autocast = settings.autocast == "bf16"
+    trunk.recompute = settings.gradient_checkpointing == "on"
     for module in trunk.modules():
         if isinstance(module, nn.Dropout):
             module.p = settings.dropout

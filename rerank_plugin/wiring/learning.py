@@ -160,6 +160,7 @@ class Learning:
             "kept": "trained" if kept else "start",
             "best_step": trained.best_step,
             "steps": trained.steps,
+            "gradient_conflict": trained.conflict and round(trained.conflict, 4),
             "test": test,
         }
         metrics = {} if kept else self.start.manifest.metrics  # the start's own still hold where it is what was written
