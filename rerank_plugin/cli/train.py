@@ -30,6 +30,7 @@ RUN_FILE = "training.json"
 @click.option("--config", type=common.FILE, help="Settings, a TOML or JSON file.")
 @click.option("--set", "given", multiple=True, metavar="KEY=VALUE", help="One setting; goes before the file.")
 @click.option("--max-steps", type=click.IntRange(1), help="The same as --set max_steps=N.")
+@click.option("--search", type=click.IntRange(1), help="The same as --set search=N: N trainings, the best is kept.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in OUT, as the run was told before.")
 @click.option("--precision", type=click.Choice(["int8", "fp32"]), default="int8", show_default=True, help="Of weights.")
 @common.now_option
@@ -40,6 +41,7 @@ def train(
     config: Path | None,
     given: tuple[str, ...],
     max_steps: int | None,
+    search: int | None,
     resume: bool,
     precision: str,
     now: datetime | None,
@@ -56,12 +58,13 @@ def train(
     rerank train --data beir/my-collection --out my-model
     rerank train --data beir/scifact --out my-model --set tuning=head --set head_rate=1e-3
     rerank train --data beir/scifact --out my-model --set tuning=lora --set lora_rank=8 --set peft_rate=5e-4
+    rerank train --data beir/scifact --out my-model --search 20
     """
     _require_training()
     from rerank_plugin.models.folder import ModelFolder, default_model_folder
     from rerank_plugin.wiring.learning import Learning, read_splits
 
-    settings, now = _told(out, config, given, max_steps, resume, now)
+    settings, now = _told(out, config, given, resume, now, max_steps=max_steps, search=search)
     splits = [read_splits(folder, settings) for folder in folders]
     names = [each.name for each in splits]
     if len(set(names)) < len(names):
@@ -90,15 +93,19 @@ def train(
 def _require_training() -> None:
     from importlib.util import find_spec
 
-    if any(find_spec(name) is None for name in ("torch", "transformers", "accelerate", "onnx", "onnxscript")):
+    if any(
+        find_spec(name) is None
+        for name in ("torch", "transformers", "accelerate", "onnx", "onnxscript", "peft", "optuna")
+    ):
         raise MissingExtraError("rerank train", "train")
 
 
 def _told(
-    out: Path, config: Path | None, given: tuple[str, ...], max_steps: int | None, resume: bool, now: datetime | None
+    out: Path, config: Path | None, given: tuple[str, ...], resume: bool, now: datetime | None, **options: int | None
 ) -> tuple[Settings, datetime]:
     """Settings and clock of the run.
 
+    :param options: settings that have an option of their own.
     :raises ConfigError: a setting is wrong, there is nothing to resume, or OUT holds another run.
     """
     from rerank_plugin.domain.features import parse_date
@@ -107,7 +114,7 @@ def _told(
 
     file = out / RUN_FILE
     if resume:
-        if config is not None or given or max_steps is not None or now is not None:
+        if config is not None or given or now is not None or any(each is not None for each in options.values()):
             raise ConfigError("--resume goes on with the settings of the run; leave out --config, --set and --now")
         try:
             told = json.loads(file.read_text(encoding="utf-8"))
@@ -122,7 +129,7 @@ def _told(
         raise ConfigError(f"{out} holds a run already; go on with it by --resume, or give another --out")
     if (out / MANIFEST).exists():
         raise ConfigError(f"{out} holds a model already; give another --out")
-    return read_settings(config, given, max_steps=max_steps), now or common.present()
+    return read_settings(config, given, **options), now or common.present()
 
 
 def _keep(out: Path, names: list[str], settings: Settings, now: datetime) -> None:

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerState, TrainingArguments
+from transformers import (
+    EarlyStoppingCallback,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerState,
+    TrainingArguments,
+)
 
 from rerank_plugin.domain.factors import Weights
 from rerank_plugin.models.batches import Row, in_batches, padded
@@ -225,7 +232,7 @@ def rates(mix: Mix, settings: Settings) -> list[dict[str, Any]]:
 
 def train(
     mix: Mix, groups: Groups, validation: Validation, tokenizer: TextTokenizer, settings: Settings, *, out: Path,
-    resume: bool, tell: Callable[[str], None],
+    resume: bool, tell: Callable[[str], None], callbacks: Sequence[TrainerCallback] = (),
 ) -> Trained:  # fmt: skip
     """Trains ``mix`` in place and leaves it at its best step; at its start where no step was better.
 
@@ -246,7 +253,7 @@ def train(
         train_dataset=cast(Any, groups),
         eval_dataset=cast(Any, [0]),
         data_collator=cast(Any, Collator(tokenizer)),
-        callbacks=[EarlyStoppingCallback(early_stopping_patience=settings.patience)],
+        callbacks=[EarlyStoppingCallback(early_stopping_patience=settings.patience), *callbacks],
     )
     trainer.remove_callback(PrinterCallback)  # it prints on standard output, which is for data
     checkpoint = last_checkpoint(out) if resume else None

@@ -40,6 +40,8 @@ class Settings:
     """
 
     seed: int = _within(0, 2**32 - 1, 0)
+    #: Trainings that are tried to find the rates before the best of them is kept (training/search.py); 0 trains once.
+    search: int = _within(0, 10_000, 0)
     max_steps: int = _within(1, 1e6, 300)
     #: ``full`` trains the trunk; ``head`` only how query and document are joined, so that vectors stay what they were;
     #: ``lora``, ``prefix`` and ``adapter`` train few parameters beside the trunk's own (training/tuning.py).

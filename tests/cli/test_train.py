@@ -108,6 +108,21 @@ def test_an_adapter_serves_from_the_folder_alone(capsys: pytest.CaptureFixture[s
     assert float(said[0] @ before.vectors[0]) < 0.99  # the adapter is in the graph
 
 
+def test_a_search_keeps_the_best_of_its_trials(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    data, out = collection(tmp_path / "vessels"), tmp_path / "model"
+    told = ["--data", str(data), "--out", str(out), *SETTINGS, "--set", "max_steps=4", "--set", "validate_every=2"]
+    status, output, errors = run(capsys, *told, "--search", "2", "--now", "2026-01-01", "--precision", "fp32", "--json")
+    assert status == 0, errors
+    account = json.loads(output)
+    found = account["search"]
+    assert (found["trials"], len(found["dev"])) == (2, 2)
+    assert max(found["dev"]) == account["dev"]["after"]
+    assert account["settings"] == {**account["settings"], **found["params"]}
+    assert json.loads((out / "training.json").read_text())["settings"]["search"] == 2
+    assert sum(line.startswith("step ") for line in errors.splitlines()) == 4  # the best is not trained once more
+    assert [each.name for each in (out / "search").glob("trial-*")] == [f"trial-{found['best']}"]
+
+
 def test_where_nothing_is_better_the_start_is_written_and_said(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +152,7 @@ def test_where_nothing_is_better_the_start_is_written_and_said(
         (("test",), [], "has no qrels/train.tsv; training needs judged queries"),
         (("train",), ["--resume"], "holds no run to resume; leave out --resume"),
         (("train",), ["--resume", "--max-steps", "3"], "--resume goes on with the settings of the run"),
+        (("train",), ["--resume", "--search", "3"], "--resume goes on with the settings of the run"),
         (("train",), ["--set", "speed=1"], "unknown setting 'speed'"),
         (("train",), ["--config", "missing.toml"], "missing.toml"),
     ],

@@ -6,12 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from transformers import TrainerCallback
 
 from rerank_plugin.domain.factors import Weights
 from rerank_plugin.ranking.relevance import Fit, RelevanceHead
@@ -60,6 +61,7 @@ def run(
     resume: bool = False,
     before: float = -1.0,
     tell: Callable[[str], None] | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> tuple[Trained, Mix, list[str]]:
     seeded(settings.seed)
     mix = Mix(small_trunk(), fit=FIT, weights=Weights(), opened=settings.opened, balance=balance_of(settings))
@@ -71,7 +73,10 @@ def run(
         validation.before = before
     told: list[str] = []
     with one_thread():
-        done = train(mix, groups, validation, read, settings, out=out, resume=resume, tell=tell or told.append)
+        done = train(
+            mix, groups, validation, read, settings,
+            out=out, resume=resume, tell=tell or told.append, callbacks=callbacks,
+        )  # fmt: skip
     return done, mix, told
 
 
@@ -182,6 +187,7 @@ WAYS = [
     {"schedule": "cosine"},
     {"schedule": "constant_with_warmup"},
     {"tuning": "head"},
+    {"tuning": "lora", "frozen_layers": 1},
 ]
 
 
