@@ -22,7 +22,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from rerank_plugin.domain.factors import Weights
+from rerank_plugin.domain.factors import PRIORS, Weights
 from rerank_plugin.models.batches import Row, in_batches, padded
 from rerank_plugin.ranking.relevance import Fit, RelevanceHead
 from rerank_plugin.training.balance import conflict_rate, gradients_of
@@ -160,6 +160,8 @@ class MixTrainer(Trainer):
             self._looked = step  # of the batches of a step only the first
             self.log({CONFLICT: conflict_rate(gradients_of(losses, shared(mix)))})
         loss = mix.balance(losses)
+        if self.args.world_size > 1:  # processes wait for each other with every parameter, drawn or not
+            loss = loss + 0.0 * torch.stack(list(losses.values())).sum()
         return (loss, said) if return_outputs else loss
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
@@ -170,7 +172,8 @@ class MixTrainer(Trainer):
         self.log(metrics)
         losses = [each["loss"] for each in self.state.log_history if "loss" in each]
         lost = f", loss {losses[-1]:.4f}" if losses else ""
-        self._tell(f"step {self.state.global_step} of {self.args.max_steps}: nDCG@10 {metrics[METRIC]:.4f}{lost}")
+        if self.is_world_process_zero():
+            self._tell(f"step {self.state.global_step} of {self.args.max_steps}: nDCG@10 {metrics[METRIC]:.4f}{lost}")
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, cast(Any, metrics))
         return metrics
 
@@ -214,7 +217,8 @@ def rates(mix: Mix, settings: Settings) -> list[dict[str, Any]]:
     trunk = mix.trunk
     mix.requires_grad_(False)
     own = [trunk.segment_bias, trunk.interaction_weight, trunk.interaction_offset]
-    own += [mix.log_slopes, *mix.heads.parameters(), *mix.balance.parameters()]
+    taught = any(getattr(settings, f"{factor}_loss") > 0 for factor in PRIORS)
+    own += [mix.log_slopes, *(mix.heads.parameters() if taught else ()), *mix.balance.parameters()]
     groups = [{"params": own, "lr": settings.head_rate, "weight_decay": 0.0}]
     if settings.tuning == "full":
         parts = [trunk.embeddings, *trunk.layers]
@@ -296,6 +300,7 @@ def _arguments(settings: Settings, out: Path) -> TrainingArguments:
         use_cpu=not torch.cuda.is_available(),
         remove_unused_columns=False,
         dataloader_pin_memory=False,
+        ddp_find_unused_parameters=False,
         disable_tqdm=not sys.stderr.isatty(),
         report_to=["tensorboard"],
     )
@@ -311,7 +316,7 @@ def last_checkpoint(out: Path) -> Path | None:
         try:
             json.loads((path / STATE).read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)  # where several train together, another was faster
         else:
             return path
     return None

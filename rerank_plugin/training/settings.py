@@ -117,6 +117,11 @@ class Settings:
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
 
+    @property
+    def moves_vectors(self) -> bool:
+        """Whether a document's vector is another after training."""
+        return self.tuning != "head"
+
     def to_json(self) -> dict[str, Any]:
         """Every setting by name."""
         return asdict(self)

@@ -9,6 +9,7 @@ from pathlib import Path
 from shutil import copytree
 from typing import TYPE_CHECKING, Any
 
+from rerank_plugin.config import together
 from rerank_plugin.errors import DataError, ModelFolderError
 from rerank_plugin.wiring import Progress, Setup, calibration_windows
 
@@ -112,6 +113,15 @@ def _only(collection: Collection, kept: Sequence[Query]) -> Collection:
     return replace(collection, queries=tuple(kept), qrels=grades)
 
 
+def meet() -> None:
+    """Waits for all processes that train together; alone for nobody."""
+    if together()[1] > 1:
+        import torch
+        from accelerate import PartialState
+
+        PartialState(cpu=not torch.cuda.is_available()).wait_for_everyone()
+
+
 @dataclass
 class Learning:
     """From collections to a model folder.
@@ -171,6 +181,11 @@ class Learning:
         }
         metrics = {} if kept else self.start.manifest.metrics  # the start's own still hold where it is what was written
         return update_manifest(self.out, metrics={**metrics, "training": account})
+
+    def follow(self, *, resume: bool) -> None:
+        """The training alone, for a process beside the one that runs all of it."""
+        found = self._windows(self.start.path, parts=("train", "dev"))
+        self.learned(found, self.settings, self.out / "checkpoints", resume=resume)
 
     def _windows(
         self, model: Path, parts: Sequence[str] = ("train", "dev", "test")
@@ -240,10 +255,10 @@ class Learning:
         backbone = load_backbone(shipped_backbone())
         tokenizer = TextTokenizer(self.start.read("tokenizer").decode("utf-8"), settings.tokens)
         windows = [window for splits in found.values() for window in splits["train"]]
-        size, count = settings.group_size, settings.max_steps * settings.groups * settings.accumulation
+        size, count = settings.group_size, settings.max_steps * settings.groups * settings.accumulation * together()[1]
         groups = Groups(windows, size=size, count=count, margin=settings.margin, seed=settings.seed)
         dev = [window for splits in found.values() for window in splits["dev"]]
-        fresh = settings.tuning != "head"
+        fresh = settings.moves_vectors
         most = settings.validate_window
         validation = Validation(dev, tokenizer, most=most, head=head, weights=weights, fresh=fresh)
         at_start = f"nDCG@10 {validation.before:.4f} at the start"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -144,6 +145,27 @@ def test_where_nothing_is_better_the_start_is_written_and_said(
     shipped = ModelFolder.open(default_model_folder()).manifest
     written = ModelFolder.open(out).manifest
     assert (written.checksums, written.relevance) == (shipped.checksums, shipped.relevance)
+
+
+def test_two_processes_write_one_folder(tmp_path: Path) -> None:
+    """Started by torchrun; the first one says and writes everything, the second one only trains."""
+    data, out = collection(tmp_path / "vessels"), tmp_path / "model"
+    launcher = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    code = tmp_path / "rerank.py"
+    code.write_text("from rerank_plugin.cli.main import main\nmain()\n")
+    told = ["train", "--data", str(data), "--out", str(out), *SETTINGS, "--set", "groups=1", "--precision", "fp32"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    both = [*launcher, str(code), *told, "--set", "max_steps=4", "--json"]
+    ended = subprocess.run(both, capture_output=True, text=True, check=False, env=environment)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    account = json.loads(ended.stdout)
+    assert (account["steps"], account["settings"]["groups"]) == (4, 1)
+    assert sum(line.startswith("step 4 of 4: ") for line in ended.stderr.splitlines()) == 1
+    assert ModelFolder.open(out).manifest.metrics["training"]["test"] == account["test"]
+    other = ["train", "--data", str(data), "--out", str(tmp_path / "other"), "--search", "2"]
+    ended = subprocess.run([*launcher, str(code), *other], capture_output=True, text=True, check=False, env=environment)
+    assert ended.returncode != 0
+    assert "Error: a search trains in one process, and 2 were started; start one, or leave it out" in ended.stderr
 
 
 @pytest.mark.parametrize(

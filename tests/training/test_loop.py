@@ -14,6 +14,7 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
+from rerank_plugin.config import together
 from rerank_plugin.domain.factors import Weights
 from rerank_plugin.ranking.relevance import Fit, RelevanceHead
 from rerank_plugin.ranking.types import RankRequest
@@ -66,9 +67,9 @@ def run(
     seeded(settings.seed)
     mix = Mix(small_trunk(), fit=FIT, weights=Weights(), opened=settings.opened, balance=balance_of(settings))
     read = tokenizer(settings.tokens)
-    count = settings.max_steps * settings.groups * settings.accumulation
+    count = settings.max_steps * settings.groups * settings.accumulation * together()[1]
     groups = Groups(windows(12), size=settings.group_size, count=count, margin=settings.margin, seed=settings.seed)
-    validation = validating(windows(6, 12), fresh=settings.tuning == "full")
+    validation = validating(windows(6, 12), fresh=settings.moves_vectors)
     if before >= 0:
         validation.before = before
     told: list[str] = []

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rerank_plugin.errors import ConfigError
-from rerank_plugin.training.settings import Settings, read_settings
+from rerank_plugin.training.settings import WORDS, Settings, read_settings
 
 
 def test_pairs_go_before_the_file_and_options_before_both(tmp_path: Path) -> None:
@@ -19,6 +19,11 @@ def test_pairs_go_before_the_file_and_options_before_both(tmp_path: Path) -> Non
     file.write_text('{"max_steps": 3}')
     assert read_settings(file, []) == Settings(max_steps=3)
     assert read_settings(None, (), **Settings(seed=4).to_json()) == Settings(seed=4)
+
+
+def test_only_the_head_leaves_vectors_as_they_are() -> None:
+    moving = {tuning: Settings(tuning=tuning).moves_vectors for tuning in WORDS["tuning"]}
+    assert moving == {"full": True, "head": False, "lora": True, "prefix": True, "adapter": True}
 
 
 @pytest.mark.parametrize(
