@@ -117,6 +117,10 @@ class Settings:
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
 
+    def groups_of_run(self, processes: int) -> int:
+        """How many groups all steps take together, where so many processes share a step."""
+        return self.max_steps * self.groups * self.accumulation * processes
+
     @property
     def moves_vectors(self) -> bool:
         """Whether a document's vector is another after training."""

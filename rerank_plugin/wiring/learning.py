@@ -255,7 +255,7 @@ class Learning:
         backbone = load_backbone(shipped_backbone())
         tokenizer = TextTokenizer(self.start.read("tokenizer").decode("utf-8"), settings.tokens)
         windows = [window for splits in found.values() for window in splits["train"]]
-        size, count = settings.group_size, settings.max_steps * settings.groups * settings.accumulation * together()[1]
+        size, count = settings.group_size, settings.groups_of_run(together()[1])
         groups = Groups(windows, size=size, count=count, margin=settings.margin, seed=settings.seed)
         dev = [window for splits in found.values() for window in splits["dev"]]
         fresh = settings.moves_vectors

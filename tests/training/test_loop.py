@@ -67,7 +67,7 @@ def run(
     seeded(settings.seed)
     mix = Mix(small_trunk(), fit=FIT, weights=Weights(), opened=settings.opened, balance=balance_of(settings))
     read = tokenizer(settings.tokens)
-    count = settings.max_steps * settings.groups * settings.accumulation * together()[1]
+    count = settings.groups_of_run(together()[1])
     groups = Groups(windows(12), size=settings.group_size, count=count, margin=settings.margin, seed=settings.seed)
     validation = validating(windows(6, 12), fresh=settings.moves_vectors)
     if before >= 0:

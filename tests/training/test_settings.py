@@ -26,6 +26,11 @@ def test_only_the_head_leaves_vectors_as_they_are() -> None:
     assert moving == {"full": True, "head": False, "lora": True, "prefix": True, "adapter": True}
 
 
+def test_a_step_takes_the_groups_of_all_processes() -> None:
+    assert Settings(max_steps=3, groups=2, accumulation=5).groups_of_run(1) == 30
+    assert Settings(max_steps=3, groups=2, accumulation=5).groups_of_run(4) == 120
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
