@@ -138,6 +138,14 @@ def api_key(environ: Mapping[str, str] = os.environ) -> str:
         raise ConfigError(f"{KEY_FILE_VARIABLE}: {file} cannot be read") from error
 
 
+def together(environ: Mapping[str, str] = os.environ) -> tuple[int, int]:
+    """The number of this process, from 0, among those that train together, and how many these are; (0, 1) alone.
+
+    ``torchrun`` and ``accelerate launch`` say so to each process that they start.
+    """
+    return int(environ.get("RANK", "0")), int(environ.get("WORLD_SIZE", "1"))
+
+
 def _from_file(path: Path) -> Any:
     """What a settings file holds: TOML (``.toml``) or JSON (``.json``)."""
     import json

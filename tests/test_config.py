@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rerank_plugin.config import FieldSource, Rerank
+from rerank_plugin.config import FieldSource, Rerank, together
 from rerank_plugin.domain.factors import Weights
 from rerank_plugin.errors import ConfigError
 
@@ -96,3 +96,8 @@ def test_the_environment_is_the_kill_switch() -> None:
 
 def test_a_number_too_large_for_a_float_is_unknown() -> None:
     assert [FieldSource(field="x", scale=scale).to_unit(10**400) for scale in ("unit", "log")] == [None, None]
+
+
+def test_who_trains_together() -> None:
+    assert together({}) == (0, 1)
+    assert together({"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}) == (1, 2)

@@ -30,6 +30,7 @@ RUN_FILE = "training.json"
 @click.option("--config", type=common.FILE, help="Settings, a TOML or JSON file.")
 @click.option("--set", "given", multiple=True, metavar="KEY=VALUE", help="One setting; goes before the file.")
 @click.option("--max-steps", type=click.IntRange(1), help="The same as --set max_steps=N.")
+@click.option("--search", type=click.IntRange(1), help="The same as --set search=N: N trainings, the best is kept.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in OUT, as the run was told before.")
 @click.option("--precision", type=click.Choice(["int8", "fp32"]), default="int8", show_default=True, help="Of weights.")
 @common.now_option
@@ -40,6 +41,7 @@ def train(
     config: Path | None,
     given: tuple[str, ...],
     max_steps: int | None,
+    search: int | None,
     resume: bool,
     precision: str,
     now: datetime | None,
@@ -54,34 +56,42 @@ def train(
 
     \b
     rerank train --data beir/my-collection --out my-model
-    rerank train --data beir/scifact --out my-model --set tuning=head --set learning_rate=1e-5
+    rerank train --data beir/scifact --out my-model --set tuning=head --set head_rate=1e-3
+    rerank train --data beir/scifact --out my-model --set tuning=lora --set lora_rank=8 --set peft_rate=5e-4
+    rerank train --data beir/scifact --out my-model --search 20
     """
     _require_training()
+    from rerank_plugin.config import together
     from rerank_plugin.models.folder import ModelFolder, default_model_folder
-    from rerank_plugin.wiring.learning import Learning, read_splits
+    from rerank_plugin.wiring.learning import Learning, meet, read_splits
 
-    settings, now = _told(out, config, given, max_steps, resume, now)
+    number, count = together()
+    if number > 0:
+        meet()  # the first process has checked and kept what all are told
+        settings, now = _kept(out / RUN_FILE)
+    else:
+        settings, now = _told(out, config, given, resume, now, max_steps=max_steps, search=search)
+        _one_searches(settings, count)
     splits = [read_splits(folder, settings) for folder in folders]
     names = [each.name for each in splits]
     if len(set(names)) < len(names):
         raise DataError(f"two of the directories are called {max(names, key=names.count)}; names must differ")
     where = dict(zip(names, folders, strict=True))
-    _keep(out, names, settings, now)
+    if number == 0:
+        _keep(out, names, settings, now)
+        meet()
+    tell = common.tell if number == 0 else (lambda _: None)
     with ExitStack() as scratch:
 
         def load(name: str, model: Path) -> Setup:
             folder = Path(scratch.enter_context(tempfile.TemporaryDirectory(prefix="rerank-train-")))
             return filled(where[name], folder, model=model, now=now)
 
-        learning = Learning(
-            splits=splits,
-            start=ModelFolder.open(default_model_folder()),
-            settings=settings,
-            out=out,
-            load=load,
-            progress=common.progress,
-            tell=common.tell,
-        )
+        start = ModelFolder.open(default_model_folder())
+        learning = Learning(splits, start, settings, out, load, common.progress, tell)
+        if number > 0:
+            learning.follow(resume=resume)
+            return
         written = learning.run(precision=precision, resume=resume)
     _show(written, as_json)
 
@@ -89,39 +99,56 @@ def train(
 def _require_training() -> None:
     from importlib.util import find_spec
 
-    if any(find_spec(name) is None for name in ("torch", "transformers", "accelerate", "onnx", "onnxscript")):
+    if any(
+        find_spec(name) is None
+        for name in ("torch", "transformers", "accelerate", "onnx", "onnxscript", "peft", "optuna")
+    ):
         raise MissingExtraError("rerank train", "train")
 
 
+def _one_searches(settings: Settings, processes: int) -> None:
+    if settings.search and processes > 1:
+        raise ConfigError(f"a search trains in one process, and {processes} were started; start one, or leave it out")
+
+
 def _told(
-    out: Path, config: Path | None, given: tuple[str, ...], max_steps: int | None, resume: bool, now: datetime | None
+    out: Path, config: Path | None, given: tuple[str, ...], resume: bool, now: datetime | None, **options: int | None
 ) -> tuple[Settings, datetime]:
     """Settings and clock of the run.
 
+    :param options: settings that have an option of their own.
     :raises ConfigError: a setting is wrong, there is nothing to resume, or OUT holds another run.
     """
-    from rerank_plugin.domain.features import parse_date
     from rerank_plugin.models.folder import MANIFEST
     from rerank_plugin.training.settings import read_settings
 
     file = out / RUN_FILE
     if resume:
-        if config is not None or given or max_steps is not None or now is not None:
+        if config is not None or given or now is not None or any(each is not None for each in options.values()):
             raise ConfigError("--resume goes on with the settings of the run; leave out --config, --set and --now")
-        try:
-            told = json.loads(file.read_text(encoding="utf-8"))
-            return read_settings(None, (), **told["settings"]), parse_date(told["now"])
-        except FileNotFoundError as error:
-            raise ConfigError(f"{out} holds no run to resume; leave out --resume") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(
-                f"{file} is not what rerank train wrote ({error}); start again in a new folder"
-            ) from error
+        return _kept(file)
     if file.exists():
         raise ConfigError(f"{out} holds a run already; go on with it by --resume, or give another --out")
     if (out / MANIFEST).exists():
         raise ConfigError(f"{out} holds a model already; give another --out")
-    return read_settings(config, given, max_steps=max_steps), now or common.present()
+    return read_settings(config, given, **options), now or common.present()
+
+
+def _kept(file: Path) -> tuple[Settings, datetime]:
+    """What a run was told, as it stands in its folder.
+
+    :raises ConfigError: there is no such run, or the file is damaged.
+    """
+    from rerank_plugin.domain.features import parse_date
+    from rerank_plugin.training.settings import read_settings
+
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+        return read_settings(None, (), **told["settings"]), parse_date(told["now"])
+    except FileNotFoundError as error:
+        raise ConfigError(f"{file.parent} holds no run to resume; leave out --resume") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{file} is not what rerank train wrote ({error}); start again in a new folder") from error
 
 
 def _keep(out: Path, names: list[str], settings: Settings, now: datetime) -> None:

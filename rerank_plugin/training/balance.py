@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rerank_plugin.errors import ConfigError, DataError
 
-__all__ = ["Balance", "Method", "conflict_rate"]
+__all__ = ["Balance", "Method", "conflict_rate", "gradients_of"]
 
 Method = Literal["fixed", "uncertainty", "stochastic"]
 
@@ -132,27 +132,40 @@ class Balance(nn.Module):
         return weights + own * (least - fixed).clamp(min=0.0)
 
 
-def conflict_rate(gradients: Mapping[str, Tensor]) -> float:
+def gradients_of(losses: Mapping[str, Tensor], shared: Sequence[Tensor]) -> dict[str, list[Tensor]]:
+    """Per loss its gradient with respect to each of the parameters, zeros where it has none; the graph is kept.
+
+    :param losses: scalars by name. One that is a constant is left out.
+    """
+    return {
+        name: list(torch.autograd.grad(loss, shared, retain_graph=True, materialize_grads=True))
+        for name, loss in losses.items()
+        if loss.requires_grad
+    }
+
+
+def conflict_rate(gradients: Mapping[str, Sequence[Tensor]]) -> float:
     """Share of the pairs of losses whose gradients have a negative cosine (Yu et al. 2020, PCGrad).
 
-    :param gradients: per loss, of the parameters that the losses share; any shape, the same number of elements in each.
-        A gradient of zeros has no direction and is in no pair.
+    :param gradients: per loss, one tensor for each parameter that the losses share, of the same shape for every loss. A
+        gradient of zeros has no direction and is in no pair.
     :return: from 0 to 1; 0 where there is no pair.
     :raises DataError: the numbers of elements differ, or one is infinite or not a number.
     """
-    if len({gradient.numel() for gradient in gradients.values()}) > 1:
-        raise DataError(
-            f"gradients have {[gradient.numel() for gradient in gradients.values()]} elements; need the same"
-        )
-    units = []
-    for name, gradient in gradients.items():
-        flat = gradient.detach().flatten().double()
-        if not bool(flat.isfinite().all()):
+    sizes = {name: [part.numel() for part in parts] for name, parts in gradients.items()}
+    if any(each != next(iter(sizes.values())) for each in sizes.values()):
+        raise DataError(f"gradients have {[sum(each) for each in sizes.values()]} elements; need the same")
+    # Dot products, whose signs are the cosines'; of one parameter after another, so that no second copy of all is made.
+    products = torch.zeros((len(gradients), len(gradients)), dtype=torch.float64)
+    for parts in zip(*gradients.values(), strict=True):
+        rows = torch.stack([part.detach().flatten().double() for part in parts])
+        products += (rows @ rows.T).cpu()
+    own = products.diagonal()
+    for name, length in zip(gradients, own.tolist(), strict=True):
+        if not math.isfinite(length):
             raise DataError(f"the gradient of {name} is infinite or not a number")
-        if bool(flat.any()):
-            units.append(flat / flat.abs().max())  # the cosine's sign is the dot product's; scaled, none underflows
-    if len(units) < 2:
+    moving = products[own > 0][:, own > 0]
+    if len(moving) < 2:
         return 0.0
-    stacked = torch.stack(units)
-    first, second = torch.triu_indices(len(units), len(units), offset=1)
-    return float(((stacked @ stacked.T)[first, second] < 0.0).double().mean())
+    first, second = torch.triu_indices(len(moving), len(moving), offset=1)
+    return float((moving[first, second] < 0.0).double().mean())

@@ -13,14 +13,23 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerState, TrainingArguments
+from transformers import (
+    EarlyStoppingCallback,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerState,
+    TrainingArguments,
+)
 
-from rerank_plugin.domain.factors import Weights
+from rerank_plugin.domain.factors import PRIORS, Weights
 from rerank_plugin.models.batches import Row, in_batches, padded
 from rerank_plugin.ranking.relevance import Fit, RelevanceHead
+from rerank_plugin.training.balance import conflict_rate, gradients_of
 from rerank_plugin.training.calibrate import Window, in_final_order, ndcg_at_10
 from rerank_plugin.training.mix import INTERACTION, Batch, Collator, Mix
 from rerank_plugin.training.objective import losses_of
+from rerank_plugin.training.tuning import EFFICIENT, added, fold, prepare
 
 if TYPE_CHECKING:
     from rerank_plugin.models.tokens import TextTokenizer
@@ -30,6 +39,8 @@ if TYPE_CHECKING:
 #: Tokens of a batch in validation, padding included.
 BUDGET = 4096
 METRIC = "eval_ndcg"
+#: What the share of pairs of losses in conflict is logged as.
+CONFLICT = "gradient_conflict"
 #: Transformers' name of the file that a checkpoint is written with last.
 STATE = "trainer_state.json"
 
@@ -44,6 +55,8 @@ class Trained:
     #: The best step and the last one; the best is 0 where no step was better than the start.
     best_step: int
     steps: int
+    #: Share of the pairs of losses that pulled the trunk in opposite directions, over the steps looked at.
+    conflict: float | None = None
 
 
 class Validation:
@@ -131,7 +144,7 @@ class MixTrainer(Trainer):
     def __init__(
         self, mix: Mix, settings: Settings, validation: Validation, tell: Callable[[str], None], **more: Any
     ) -> None:
-        self._settings, self._validation, self._tell = settings, validation, tell
+        self._settings, self._validation, self._tell, self._looked = settings, validation, tell, -1
         super().__init__(model=mix, **more)
 
     def compute_loss(
@@ -140,7 +153,15 @@ class MixTrainer(Trainer):
         """The balance of the losses on the final order and on the heads."""
         batch: Batch = inputs["batch"]
         said = model(batch)
-        loss = cast(Mix, self.model).balance(losses_of(said, batch, self._settings))
+        mix = cast(Mix, self.model)
+        losses = losses_of(said, batch, self._settings)
+        every, step = self._settings.conflict_every, self.state.global_step
+        if every and step % every == 0 and step != self._looked:
+            self._looked = step  # of the batches of a step only the first
+            self.log({CONFLICT: conflict_rate(gradients_of(losses, shared(mix)))})
+        loss = mix.balance(losses)
+        if self.args.world_size > 1:  # processes wait for each other with every parameter, drawn or not
+            loss = loss + 0.0 * torch.stack(list(losses.values())).sum()
         return (loss, said) if return_outputs else loss
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
@@ -151,7 +172,8 @@ class MixTrainer(Trainer):
         self.log(metrics)
         losses = [each["loss"] for each in self.state.log_history if "loss" in each]
         lost = f", loss {losses[-1]:.4f}" if losses else ""
-        self._tell(f"step {self.state.global_step} of {self.args.max_steps}: nDCG@10 {metrics[METRIC]:.4f}{lost}")
+        if self.is_world_process_zero():
+            self._tell(f"step {self.state.global_step} of {self.args.max_steps}: nDCG@10 {metrics[METRIC]:.4f}{lost}")
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, cast(Any, metrics))
         return metrics
 
@@ -184,12 +206,19 @@ def seeded(seed: int) -> None:
     set_seed(seed)
 
 
+def shared(mix: Mix) -> list[nn.Parameter]:
+    """What learns in the trunk's layers, between segments included: every loss comes through it."""
+    layers = [each for each in mix.trunk.layers.parameters() if each.requires_grad]
+    return [mix.trunk.segment_bias, *layers]
+
+
 def rates(mix: Mix, settings: Settings) -> list[dict[str, Any]]:
     """Parameter groups of an optimizer; parameters outside of them are frozen."""
     trunk = mix.trunk
     mix.requires_grad_(False)
     own = [trunk.segment_bias, trunk.interaction_weight, trunk.interaction_offset]
-    own += [mix.log_slopes, *mix.heads.parameters(), *mix.balance.parameters()]
+    taught = any(getattr(settings, f"{factor}_loss") > 0 for factor in PRIORS)
+    own += [mix.log_slopes, *(mix.heads.parameters() if taught else ()), *mix.balance.parameters()]
     groups = [{"params": own, "lr": settings.head_rate, "weight_decay": 0.0}]
     if settings.tuning == "full":
         parts = [trunk.embeddings, *trunk.layers]
@@ -197,6 +226,8 @@ def rates(mix: Mix, settings: Settings) -> list[dict[str, Any]]:
         for place, part in enumerate(parts[frozen:], start=frozen):
             rate = settings.learning_rate * settings.layer_decay ** (len(parts) - 1 - place)
             groups.append({"params": list(part.parameters()), "lr": rate, "weight_decay": settings.weight_decay})
+    elif settings.tuning in EFFICIENT:
+        groups.append({"params": added(trunk), "lr": settings.peft_rate, "weight_decay": settings.weight_decay})
     for group in groups:
         for parameter in cast(list[nn.Parameter], group["params"]):
             parameter.requires_grad_(True)
@@ -205,13 +236,16 @@ def rates(mix: Mix, settings: Settings) -> list[dict[str, Any]]:
 
 def train(
     mix: Mix, groups: Groups, validation: Validation, tokenizer: TextTokenizer, settings: Settings, *, out: Path,
-    resume: bool, tell: Callable[[str], None],
+    resume: bool, tell: Callable[[str], None], callbacks: Sequence[TrainerCallback] = (),
 ) -> Trained:  # fmt: skip
     """Trains ``mix`` in place and leaves it at its best step; at its start where no step was better.
+
+    What the tuning adds to the trunk is folded into its weights, or stays in it (training/tuning.py).
 
     :param out: folder of checkpoints.
     :param resume: go on from the last complete checkpoint.
     """
+    prepare(mix.trunk, settings)
     start = {name: value.detach().clone() for name, value in mix.state_dict().items()}
     rates(mix, settings)
     trainer = MixTrainer(
@@ -223,7 +257,7 @@ def train(
         train_dataset=cast(Any, groups),
         eval_dataset=cast(Any, [0]),
         data_collator=cast(Any, Collator(tokenizer)),
-        callbacks=[EarlyStoppingCallback(early_stopping_patience=settings.patience)],
+        callbacks=[EarlyStoppingCallback(early_stopping_patience=settings.patience), *callbacks],
     )
     trainer.remove_callback(PrinterCallback)  # it prints on standard output, which is for data
     checkpoint = last_checkpoint(out) if resume else None
@@ -235,7 +269,10 @@ def train(
     if after <= validation.before:
         mix.load_state_dict(start)
         after, best = validation.before, 0
-    return Trained(validation.before, after, best, trainer.state.global_step)
+    fold(mix.trunk)
+    looks = [each[CONFLICT] for each in trainer.state.log_history if CONFLICT in each]
+    conflict = sum(looks) / len(looks) if looks else None
+    return Trained(validation.before, after, best, trainer.state.global_step, conflict)
 
 
 def _arguments(settings: Settings, out: Path) -> TrainingArguments:
@@ -263,6 +300,7 @@ def _arguments(settings: Settings, out: Path) -> TrainingArguments:
         use_cpu=not torch.cuda.is_available(),
         remove_unused_columns=False,
         dataloader_pin_memory=False,
+        ddp_find_unused_parameters=False,
         disable_tqdm=not sys.stderr.isatty(),
         report_to=["tensorboard"],
     )
@@ -278,7 +316,7 @@ def last_checkpoint(out: Path) -> Path | None:
         try:
             json.loads((path / STATE).read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)  # where several train together, another was faster
         else:
             return path
     return None

@@ -14,11 +14,13 @@ from rerank_plugin.errors import ConfigError, os_error_line
 
 #: Settings that are one of a few words.
 WORDS = {
-    "tuning": ("full", "head"),
+    "tuning": ("full", "head", "lora", "prefix", "adapter"),
     "schedule": ("linear", "cosine", "constant_with_warmup"),
     "optimizer": ("adamw_torch", "sgd", "adafactor"),
     "loss": ("listwise", "ranknet", "lambda", "pointwise"),
     "balance": ("fixed", "uncertainty", "stochastic"),
+    "autocast": ("off", "bf16"),
+    "gradient_checkpointing": ("off", "on"),
 }
 MAX_BYTES = 1 << 20
 
@@ -38,26 +40,46 @@ class Settings:
     """
 
     seed: int = _within(0, 2**32 - 1, 0)
+    #: Trainings that are tried to find the rates before the best of them is kept (training/search.py); 0 trains once.
+    search: int = _within(0, 10_000, 0)
     max_steps: int = _within(1, 1e6, 300)
-    #: ``full`` trains the trunk; ``head`` only how query and document are joined, so that vectors stay what they were.
+    #: ``full`` trains the trunk; ``head`` only how query and document are joined, so that vectors stay what they were;
+    #: ``lora``, ``prefix`` and ``adapter`` train few parameters beside the trunk's own (training/tuning.py).
     tuning: str = "full"
-    #: Lowest layers that stay as they are, embeddings with them; counts for ``full``.
+    #: Lowest layers that stay as they are, embeddings with them.
     frozen_layers: int = _within(0, 1000, 0)
+    #: LoRA's rank, and its sum counts ``lora_alpha / lora_rank``.
+    lora_rank: int = _within(1, 4096, 16)
+    lora_alpha: float = _within(1e-3, 1e4, 32.0)
+    #: Keys and values per head of every layer.
+    prefix_tokens: int = _within(1, 1024, 16)
+    #: Of the bottleneck.
+    adapter_width: int = _within(1, 4096, 64)
     #: Of the top layer; each layer below learns ``layer_decay`` times as fast.
     learning_rate: float = _within(0, 1, 2e-5)
     layer_decay: float = _within(0, 1, 0.9)
+    #: Of what ``lora``, ``prefix`` and ``adapter`` add, in every layer.
+    peft_rate: float = _within(0, 1, 1e-3)
     #: Of biases, heads and slopes, which are few and start far from their best.
     head_rate: float = _within(0, 1, 2e-3)
     optimizer: str = "adamw_torch"
     schedule: str = "linear"
     warmup_share: float = _within(0, 1, 0.1)
     weight_decay: float = _within(0, 1, 0.01)
+    #: Share of the trunk's activations, and of LoRA's inputs, that a step leaves out.
+    dropout: float = _within(0, 0.9, 0.1)
     #: Length that gradients are cut to.
     clip: float = _within(1e-6, 1e6, 1.0)
     #: Candidates of a group, groups of a batch, batches of a step.
     group_size: int = _within(2, 1000, 8)
     groups: int = _within(1, 4096, 4)
     accumulation: int = _within(1, 4096, 1)
+    #: ``bf16``: the layers compute in 16 bits in training; weights, head, losses and validation stay in 32.
+    autocast: str = "off"
+    #: ``on``: of the layers only their inputs are kept for the way back, and the rest is computed again.
+    gradient_checkpointing: str = "off"
+    #: Steps between looks at how many pairs of losses pull the trunk in opposite directions; 0 is never.
+    conflict_every: int = _within(0, 1e6, 50)
     #: A candidate without judgment is no negative where its cosine is above the relevant one's by more than this.
     margin: float = _within(-2, 2, 0.0)
     #: Tokens of a query, and of a document, that are read in training and validation.
@@ -94,6 +116,15 @@ class Settings:
         for name, allowed in WORDS.items():
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+
+    def groups_of_run(self, processes: int) -> int:
+        """How many groups all steps take together, where so many processes share a step."""
+        return self.max_steps * self.groups * self.accumulation * processes
+
+    @property
+    def moves_vectors(self) -> bool:
+        """Whether a document's vector is another after training."""
+        return self.tuning != "head"
 
     def to_json(self) -> dict[str, Any]:
         """Every setting by name."""

@@ -17,6 +17,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from rerank_plugin.errors import MissingExtraError, ModelFolderError
 
@@ -42,6 +43,8 @@ class TwoModeModel(nn.Module):
         #: (2 * dimensions,): of the products and the absolute differences of the two unit vectors.
         self.interaction_weight = nn.Parameter(torch.cat([torch.ones(self.dimensions), torch.zeros(self.dimensions)]))
         self.interaction_offset = nn.Parameter(torch.zeros(()))
+        #: In training only: layers compute in bfloat16; what they hold is computed again on the way back.
+        self.autocast, self.recompute = False, False
 
     def forward(self, input_ids: Tensor, segment_ids: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """``first`` (n, dimensions), ``second`` (n, dimensions), ``interaction`` (n,).
@@ -58,7 +61,7 @@ class TwoModeModel(nn.Module):
         crossed = ((keys != segment_ids.unsqueeze(2)) & (keys != PADDING)).to(hidden.dtype)  # (n, tokens, tokens)
         for index, layer in enumerate(self.layers):
             bias = padded + crossed * self.segment_bias[index]
-            hidden = layer(hidden, bias.unsqueeze(1))
+            hidden = self._through(layer, hidden, bias.unsqueeze(1))
         first, second = unit_mean(hidden, segment_ids == 0), unit_mean(hidden, segment_ids == 1)
         both = torch.cat([first * second, (first - second).abs()], dim=-1)
         return first, second, both @ self.interaction_weight + self.interaction_offset
@@ -69,6 +72,15 @@ class TwoModeModel(nn.Module):
         products, differences = self.interaction_weight.detach().chunk(2)
         plain = bool((products == 1).all()) and not differences.any() and not self.interaction_offset.detach().any()
         return {"closed": plain and all(bias <= CLOSED for bias in biases), "segment_bias": biases}
+
+    def _through(self, layer: nn.Module, hidden: Tensor, bias: Tensor) -> Tensor:
+        """The layer's output; in 32 bits whatever it computes in, since what it adds to is."""
+        if not self.training:
+            return cast(Tensor, layer(hidden, bias))
+        with torch.autocast(hidden.device.type, torch.bfloat16, enabled=self.autocast):
+            return cast(
+                Tensor, checkpoint(layer, hidden, bias, use_reentrant=False) if self.recompute else layer(hidden, bias)
+            )
 
     def _embed(self, input_ids: Tensor, position_ids: Tensor) -> Tensor:
         """Word and position embeddings; both segments are of token type 0, or they would differ from texts apart."""

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shutil import copytree
 from typing import TYPE_CHECKING, Any
 
+from rerank_plugin.config import together
 from rerank_plugin.errors import DataError, ModelFolderError
 from rerank_plugin.wiring import Progress, Setup, calibration_windows
 
 if TYPE_CHECKING:
+    from transformers import TrainerCallback
+
     from rerank_plugin.evaluation.collection import Collection, Query
     from rerank_plugin.models.folder import ModelFolder
     from rerank_plugin.training.calibrate import Window
     from rerank_plugin.training.loop import Trained
     from rerank_plugin.training.settings import Settings
+    from rerank_plugin.training.two_mode import Backbone
 
 #: Fills an engine with a collection's documents, their vectors made by a model: (name, model) -> where to search.
 Load = Callable[[str, Path], Setup]
@@ -109,6 +113,15 @@ def _only(collection: Collection, kept: Sequence[Query]) -> Collection:
     return replace(collection, queries=tuple(kept), qrels=grades)
 
 
+def meet() -> None:
+    """Waits for all processes that train together; alone for nobody."""
+    if together()[1] > 1:
+        import torch
+        from accelerate import PartialState
+
+        PartialState(cpu=not torch.cuda.is_available()).wait_for_everyone()
+
+
 @dataclass
 class Learning:
     """From collections to a model folder.
@@ -124,6 +137,8 @@ class Learning:
     load: Load
     progress: Progress
     tell: Callable[[str], None]
+    #: How a search for settings went; empty before and without.
+    searched: dict[str, Any] = field(default_factory=dict, init=False)
 
     def run(self, *, precision: str, resume: bool) -> ModelFolder:
         """Trains, exports, fits the numbers of the new folder and compares on the test splits.
@@ -155,15 +170,22 @@ class Learning:
             "settings": self.settings.to_json(),
             "start": self.start.name,
             "queries": queries,
+            "search": self.searched,
             "dev": {"before": round(trained.before, 4), "after": round(trained.after, 4)},
             "served": served,
             "kept": "trained" if kept else "start",
             "best_step": trained.best_step,
             "steps": trained.steps,
+            "gradient_conflict": trained.conflict and round(trained.conflict, 4),
             "test": test,
         }
         metrics = {} if kept else self.start.manifest.metrics  # the start's own still hold where it is what was written
         return update_manifest(self.out, metrics={**metrics, "training": account})
+
+    def follow(self, *, resume: bool) -> None:
+        """The training alone, for a process beside the one that runs all of it."""
+        found = self._windows(self.start.path, parts=("train", "dev"))
+        self.learned(found, self.settings, self.out / "checkpoints", resume=resume)
 
     def _windows(
         self, model: Path, parts: Sequence[str] = ("train", "dev", "test")
@@ -180,18 +202,51 @@ class Learning:
         return found
 
     def _trained(self, found: Mapping[str, Mapping[str, list[Window]]], precision: str, resume: bool) -> Trained:
-        """The best step of the training, exported to ``out``."""
+        """The best step of the training, after a search of the best of its trials, exported to ``out``."""
+        from rerank_plugin.training.export import export_model
+
+        checkpoints = self.out / "checkpoints"
+        if self.settings.search:
+            checkpoints, resume = self._searched(found), True
+        done, backbone = self.learned(found, self.settings, checkpoints, resume=resume)
+        if done.best_step == 0:
+            return done
+        self.tell(f"best at step {done.best_step} of {done.steps}: nDCG@10 {done.after:.4f}; exporting ...")
+        windows = [window for splits in found.values() for window in splits["train"]]
+        texts = [
+            each.text for window in windows[:ROUNDING_TEXTS] for each in window.request.candidates[:1] if each.text
+        ]
+        export_model(backbone, self.out, name=self.out.resolve().name, precision=precision, texts=texts)
+        return done
+
+    def _searched(self, found: Mapping[str, Mapping[str, list[Window]]]) -> Path:
+        """Where the checkpoints of the best trial lie, whose settings are the run's from now on."""
+        from rerank_plugin.training.search import Watch, search
+
+        def attempt(settings: Settings, checkpoints: Path, watch: Watch) -> float:
+            return self.learned(found, settings, checkpoints, resume=True, callbacks=[watch])[0].after
+
+        searched = search(self.settings, self.out / "search", attempt, self.tell)
+        self.settings, self.searched = searched.settings, searched.account
+        return searched.checkpoints
+
+    def learned(
+        self, found: Mapping[str, Mapping[str, list[Window]]], settings: Settings, checkpoints: Path, *, resume: bool,
+        callbacks: Sequence[TrainerCallback] = (),
+    ) -> tuple[Trained, Backbone]:  # fmt: skip
+        """Training on windows that were found: what it came to, and the trunk at its best step.
+
+        :raises RerankError: the start cannot be used, or there is nothing to learn.
+        """
         from rerank_plugin.domain.factors import Weights
         from rerank_plugin.models.tokens import TextTokenizer
         from rerank_plugin.ranking.relevance import RelevanceHead
-        from rerank_plugin.training.export import export_model
         from rerank_plugin.training.groups import Groups
         from rerank_plugin.training.loop import Validation, seeded, train
         from rerank_plugin.training.mix import Mix
         from rerank_plugin.training.objective import balance_of
         from rerank_plugin.training.two_mode import load_backbone, shipped_backbone
 
-        settings = self.settings
         head = RelevanceHead.from_manifest(self.start.relevance, where=str(self.start.path))
         if "score+text" not in head.fits or self.start.manifest.kind != "two-mode":
             raise ModelFolderError(f"{self.start.path} is no two-mode model; train from one")
@@ -200,10 +255,10 @@ class Learning:
         backbone = load_backbone(shipped_backbone())
         tokenizer = TextTokenizer(self.start.read("tokenizer").decode("utf-8"), settings.tokens)
         windows = [window for splits in found.values() for window in splits["train"]]
-        size, count = settings.group_size, settings.max_steps * settings.groups * settings.accumulation
+        size, count = settings.group_size, settings.groups_of_run(together()[1])
         groups = Groups(windows, size=size, count=count, margin=settings.margin, seed=settings.seed)
         dev = [window for splits in found.values() for window in splits["dev"]]
-        fresh = settings.tuning == "full"
+        fresh = settings.moves_vectors
         most = settings.validate_window
         validation = Validation(dev, tokenizer, most=most, head=head, weights=weights, fresh=fresh)
         at_start = f"nDCG@10 {validation.before:.4f} at the start"
@@ -217,16 +272,9 @@ class Learning:
         )
         done = train(
             mix, groups, validation, tokenizer, settings,
-            out=self.out / "checkpoints", resume=resume, tell=self.tell,
+            out=checkpoints, resume=resume, tell=self.tell, callbacks=callbacks,
         )  # fmt: skip
-        if done.best_step == 0:
-            return done
-        self.tell(f"best at step {done.best_step} of {done.steps}: nDCG@10 {done.after:.4f}; exporting ...")
-        texts = [
-            each.text for window in windows[:ROUNDING_TEXTS] for each in window.request.candidates[:1] if each.text
-        ]
-        export_model(backbone, self.out, name=self.out.resolve().name, precision=precision, texts=texts)
-        return done
+        return done, backbone
 
     def _compared(
         self, part: str, before: Mapping[str, Mapping[str, list[Window]]],

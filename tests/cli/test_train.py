@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 import pytest
 
 from rerank_plugin.cli.main import main
-from rerank_plugin.models.folder import ModelFolder
+from rerank_plugin.models.folder import ModelFolder, default_model_folder
+from rerank_plugin.models.load import open_model
 
 pytestmark = [pytest.mark.train, pytest.mark.filterwarnings("ignore")]
 
@@ -92,10 +94,39 @@ def test_from_judged_queries_to_a_folder_that_ranks_better(capsys: pytest.Captur
     assert errors == f"Error: {out} holds a model already; give another --out\n"
 
 
+def test_an_adapter_serves_from_the_folder_alone(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """In eight bits; vectors are made anew in validation, or they would not be those of the adapted trunk."""
+    data, out = collection(tmp_path / "vessels"), tmp_path / "model"
+    told = ["--data", str(data), "--out", str(out), *SETTINGS, "--now", "2026-01-01", "--json"]
+    status, output, errors = run(capsys, *told, "--set", "tuning=adapter", "--set", "peft_rate=1e-2")
+    assert status == 0, errors
+    account = json.loads(output)
+    assert (account["kept"], account["settings"]["tuning"]) == ("trained", "adapter")
+    folder = ModelFolder.open(out)
+    assert folder.manifest.precision == "int8"
+    said = open_model(folder).encode(["report of the approved vessel number 1"]).vectors
+    before = open_model(ModelFolder.open(default_model_folder())).encode(["report of the approved vessel number 1"])
+    assert float(said[0] @ before.vectors[0]) < 0.99  # the adapter is in the graph
+
+
+def test_a_search_keeps_the_best_of_its_trials(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    data, out = collection(tmp_path / "vessels"), tmp_path / "model"
+    told = ["--data", str(data), "--out", str(out), *SETTINGS, "--set", "max_steps=4", "--set", "validate_every=2"]
+    status, output, errors = run(capsys, *told, "--search", "2", "--now", "2026-01-01", "--precision", "fp32", "--json")
+    assert status == 0, errors
+    account = json.loads(output)
+    found = account["search"]
+    assert (found["trials"], len(found["dev"])) == (2, 2)
+    assert max(found["dev"]) == account["dev"]["after"]
+    assert account["settings"] == {**account["settings"], **found["params"]}
+    assert json.loads((out / "training.json").read_text())["settings"]["search"] == 2
+    assert sum(line.startswith("step ") for line in errors.splitlines()) == 4  # the best is not trained once more
+    assert [each.name for each in (out / "search").glob("trial-*")] == [f"trial-{found['best']}"]
+
+
 def test_where_nothing_is_better_the_start_is_written_and_said(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rerank_plugin.models.folder import default_model_folder
     from rerank_plugin.wiring.learning import Learning
 
     worse = {"vessels": {"delta": 0.0, "queries": 1, "start": 0.5, "trained": 0.5, "ci95": None}}
@@ -116,12 +147,34 @@ def test_where_nothing_is_better_the_start_is_written_and_said(
     assert (written.checksums, written.relevance) == (shipped.checksums, shipped.relevance)
 
 
+def test_two_processes_write_one_folder(tmp_path: Path) -> None:
+    """Started by torchrun; the first one says and writes everything, the second one only trains."""
+    data, out = collection(tmp_path / "vessels"), tmp_path / "model"
+    launcher = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    code = tmp_path / "rerank.py"
+    code.write_text("from rerank_plugin.cli.main import main\nmain()\n")
+    told = ["train", "--data", str(data), "--out", str(out), *SETTINGS, "--set", "groups=1", "--precision", "fp32"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    both = [*launcher, str(code), *told, "--set", "max_steps=4", "--json"]
+    ended = subprocess.run(both, capture_output=True, text=True, check=False, env=environment)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    account = json.loads(ended.stdout)
+    assert (account["steps"], account["settings"]["groups"]) == (4, 1)
+    assert sum(line.startswith("step 4 of 4: ") for line in ended.stderr.splitlines()) == 1
+    assert ModelFolder.open(out).manifest.metrics["training"]["test"] == account["test"]
+    other = ["train", "--data", str(data), "--out", str(tmp_path / "other"), "--search", "2"]
+    ended = subprocess.run([*launcher, str(code), *other], capture_output=True, text=True, check=False, env=environment)
+    assert ended.returncode != 0
+    assert "Error: a search trains in one process, and 2 were started; start one, or leave it out" in ended.stderr
+
+
 @pytest.mark.parametrize(
     ("splits", "arguments", "line"),
     [
         (("test",), [], "has no qrels/train.tsv; training needs judged queries"),
         (("train",), ["--resume"], "holds no run to resume; leave out --resume"),
         (("train",), ["--resume", "--max-steps", "3"], "--resume goes on with the settings of the run"),
+        (("train",), ["--resume", "--search", "3"], "--resume goes on with the settings of the run"),
         (("train",), ["--set", "speed=1"], "unknown setting 'speed'"),
         (("train",), ["--config", "missing.toml"], "missing.toml"),
     ],

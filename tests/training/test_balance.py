@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rerank_plugin.errors import ConfigError, DataError
-from rerank_plugin.training.balance import LOG_SIGMA_LIMIT, Balance, conflict_rate
+from rerank_plugin.training.balance import LOG_SIGMA_LIMIT, Balance, conflict_rate, gradients_of
 
 pytestmark = pytest.mark.train
 
@@ -185,19 +185,29 @@ def test_unknown_and_missing_losses_are_refused(method: Any, given_losses: dict[
 
 def test_conflict_rate_by_hand() -> None:
     gradients = {
-        "relevance": torch.tensor([[1.0, 0.0]]),
-        "authority": torch.tensor([-1.0, 1.0]),  # against relevance
-        "freshness": torch.tensor([0.0, 1.0]),  # square to relevance, along with authority
-        "spam": torch.tensor([1e-30, -1e-30]),  # against authority and freshness, however small
-        "nothing": torch.zeros(2),
+        "relevance": [torch.tensor([[1.0]]), torch.tensor([0.0])],
+        "authority": [torch.tensor([[-1.0]]), torch.tensor([1.0])],  # against relevance
+        "freshness": [torch.tensor([[0.0]]), torch.tensor([1.0])],  # square to relevance, along with authority
+        "spam": [torch.tensor([[1e-30]]), torch.tensor([-1e-30])],  # against authority and freshness, however small
+        "nothing": [torch.zeros(1, 1), torch.zeros(1)],
     }
     assert conflict_rate(gradients) == pytest.approx(3 / 6)
-    assert conflict_rate({"relevance": torch.ones(2), "nothing": torch.zeros(2)}) == 0.0
+    assert conflict_rate({"relevance": [torch.ones(2)], "nothing": [torch.zeros(2)]}) == 0.0
     assert conflict_rate({}) == 0.0
 
 
 def test_gradients_that_cannot_be_compared_are_refused() -> None:
     with pytest.raises(DataError, match="elements"):
-        conflict_rate({"one": torch.ones(2), "two": torch.ones(3)})
+        conflict_rate({"one": [torch.ones(2)], "two": [torch.ones(3)]})
     with pytest.raises(DataError, match="two"):
-        conflict_rate({"one": torch.ones(2), "two": torch.tensor([1.0, math.nan])})
+        conflict_rate({"one": [torch.ones(2)], "two": [torch.tensor([1.0, math.nan])]})
+
+
+def test_gradients_by_hand() -> None:
+    """Of x y and of 3 x at x = 2, y = 5; a constant has none, and the graph is kept for the step itself."""
+    x, y = torch.tensor(2.0, requires_grad=True), torch.tensor(5.0, requires_grad=True)
+    both = {"product": x * y, "triple": 3 * x, "nothing": torch.tensor(0.0)}
+    found = {name: [each.item() for each in parts] for name, parts in gradients_of(both, [x, y]).items()}
+    assert found == {"product": [5.0, 2.0], "triple": [3.0, 0.0]}
+    both["product"].backward()
+    assert (x.grad, y.grad) == (torch.tensor(5.0), torch.tensor(2.0))

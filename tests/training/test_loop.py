@@ -6,13 +6,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from transformers import TrainerCallback
 
+from rerank_plugin.config import together
 from rerank_plugin.domain.factors import Weights
 from rerank_plugin.ranking.relevance import Fit, RelevanceHead
 from rerank_plugin.ranking.types import RankRequest
@@ -60,18 +62,22 @@ def run(
     resume: bool = False,
     before: float = -1.0,
     tell: Callable[[str], None] | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> tuple[Trained, Mix, list[str]]:
     seeded(settings.seed)
     mix = Mix(small_trunk(), fit=FIT, weights=Weights(), opened=settings.opened, balance=balance_of(settings))
     read = tokenizer(settings.tokens)
-    count = settings.max_steps * settings.groups * settings.accumulation
+    count = settings.groups_of_run(together()[1])
     groups = Groups(windows(12), size=settings.group_size, count=count, margin=settings.margin, seed=settings.seed)
-    validation = validating(windows(6, 12), fresh=settings.tuning == "full")
+    validation = validating(windows(6, 12), fresh=settings.moves_vectors)
     if before >= 0:
         validation.before = before
     told: list[str] = []
     with one_thread():
-        done = train(mix, groups, validation, read, settings, out=out, resume=resume, tell=tell or told.append)
+        done = train(
+            mix, groups, validation, read, settings,
+            out=out, resume=resume, tell=tell or told.append, callbacks=callbacks,
+        )  # fmt: skip
     return done, mix, told
 
 
@@ -182,6 +188,7 @@ WAYS = [
     {"schedule": "cosine"},
     {"schedule": "constant_with_warmup"},
     {"tuning": "head"},
+    {"tuning": "lora", "frozen_layers": 1},
 ]
 
 

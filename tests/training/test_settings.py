@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rerank_plugin.errors import ConfigError
-from rerank_plugin.training.settings import Settings, read_settings
+from rerank_plugin.training.settings import WORDS, Settings, read_settings
 
 
 def test_pairs_go_before_the_file_and_options_before_both(tmp_path: Path) -> None:
@@ -21,13 +21,28 @@ def test_pairs_go_before_the_file_and_options_before_both(tmp_path: Path) -> Non
     assert read_settings(None, (), **Settings(seed=4).to_json()) == Settings(seed=4)
 
 
+def test_only_the_head_leaves_vectors_as_they_are() -> None:
+    moving = {tuning: Settings(tuning=tuning).moves_vectors for tuning in WORDS["tuning"]}
+    assert moving == {"full": True, "head": False, "lora": True, "prefix": True, "adapter": True}
+
+
+def test_a_step_takes_the_groups_of_all_processes() -> None:
+    assert Settings(max_steps=3, groups=2, accumulation=5).groups_of_run(1) == 30
+    assert Settings(max_steps=3, groups=2, accumulation=5).groups_of_run(4) == 120
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
         ("max_steps=2.5", "max_steps must be a whole number, got '2.5'"),
         ("max_steps=0", "max_steps must be between 1 and 1e"),
         ("learning_rate=nan", "learning_rate must be a number, got 'nan'"),
-        ("tuning=lora", "tuning must be one of full, head, got 'lora'"),
+        ("tuning=lor", "tuning must be one of full, head, lora, prefix, adapter, got 'lor'"),
+        ("lora_rank=0", "lora_rank must be between 1 and 4096, got 0"),
+        ("lora_alpha=0", "lora_alpha must be between 0.001 and 10000, got 0.0"),
+        ("prefix_tokens=0", "prefix_tokens must be between 1 and 1024, got 0"),
+        ("adapter_width=0", "adapter_width must be between 1 and 4096, got 0"),
+        ("dropout=1", "dropout must be between 0 and 0.9, got 1.0"),
         ("steps=1", "unknown setting 'steps'; the settings are seed, "),
         ("steps", "settings are written key=value, got 'steps'"),
         ("opened=1", "opened must be between -10000 and 0, got 1.0"),
