@@ -48,9 +48,10 @@ def train(
     """Fine-tune what ships on judged queries: the trunk, the joining of query and document, and the factors' heads.
 
     Each directory needs qrels/train.tsv; qrels/dev.tsv chooses the best step (without it a share of the training
-    queries does), qrels/test.tsv makes the table at the end. Documents are found the way applications find them; what
-    retrieval missed is not put in. Training stops when nDCG@10 of the final order no longer rises, and where no step
-    beat the start, the start is what is written, and said so.
+    queries does), qrels/test.tsv makes the table at the end. With --set corpus_queries=N the documents ask too, by
+    titles, sentences and spans cut out of them, and qrels/dev.tsv is enough. Documents are found the way applications
+    find them; what retrieval missed is not put in. Training stops when nDCG@10 of the final order no longer rises, and
+    where no step beat the start, the start is what is written, and said so.
 
     \b
     rerank train --data beir/my-collection --out my-model
@@ -58,6 +59,7 @@ def train(
     """
     _require_training()
     from rerank_plugin.models.folder import ModelFolder, default_model_folder
+    from rerank_plugin.wiring.corpus import corpus_splits
     from rerank_plugin.wiring.learning import Learning, read_splits
 
     settings, now = _told(out, config, given, max_steps, resume, now)
@@ -66,8 +68,14 @@ def train(
     if len(set(names)) < len(names):
         raise DataError(f"two of the directories are called {max(names, key=names.count)}; names must differ")
     where = dict(zip(names, folders, strict=True))
-    _keep(out, names, settings, now)
     with ExitStack() as scratch:
+        if settings.corpus_queries:
+            for judged in tuple(splits):
+                into = Path(scratch.enter_context(tempfile.TemporaryDirectory(prefix="rerank-corpus-")))
+                asked = corpus_splits(where[judged.name], into, judged, settings)
+                splits.append(asked)
+                where[asked.name] = into
+        _keep(out, names, settings, now)
 
         def load(name: str, model: Path) -> Setup:
             folder = Path(scratch.enter_context(tempfile.TemporaryDirectory(prefix="rerank-train-")))

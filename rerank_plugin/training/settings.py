@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rerank_plugin.errors import ConfigError, os_error_line
+from rerank_plugin.training.selfsupervised import kinds_of
 
 #: Settings that are one of a few words.
 WORDS = {
@@ -84,6 +85,9 @@ class Settings:
     validate_window: int = _within(2, 1000, 30)
     #: Queries of the table at the end, drawn at random.
     test_queries: int = _within(0, 1e6, 200)
+    #: Queries cut out of the collection's own documents, and what they are: see ``selfsupervised.KINDS``.
+    corpus_queries: int = _within(0, 1e6, 0)
+    corpus_kinds: str = "title,sentence,span"
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -94,6 +98,7 @@ class Settings:
         for name, allowed in WORDS.items():
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+        kinds_of(self.corpus_kinds)
 
     def to_json(self) -> dict[str, Any]:
         """Every setting by name."""

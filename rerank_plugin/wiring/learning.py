@@ -30,8 +30,9 @@ class Splits:
     """A collection's queries by what they are for; no text is in two of them."""
 
     name: str
-    train: Collection
-    dev: Collection
+    #: ``None`` where only the corpus asks; ``dev`` where only these queries teach.
+    train: Collection | None
+    dev: Collection | None
     #: ``None`` where nothing is held back for the table at the end.
     test: Collection | None
 
@@ -39,35 +40,43 @@ class Splits:
 def read_splits(folder: Path, settings: Settings) -> Splits:
     """The splits of a BEIR directory: ``qrels/{train,dev,test}.tsv``; without ``dev`` some of ``train`` validate.
 
-    A training query with the text of a validating or tested one is left out.
+    A training query with the text of a validating or tested one is left out. Where the corpus asks itself
+    (``corpus_queries``), there may be ``dev`` alone.
 
     :raises DataError: no ``train``, or too few queries.
     """
     from rerank_plugin.evaluation.collection import read_beir
 
-    parts = {name: read_beir(folder, name) for name in ("train", "dev", "test") if _has(folder, name)}
-    if "train" not in parts:
-        raise DataError(f"{folder} has no qrels/train.tsv; training needs judged queries that are not tested on")
-    train, test = parts["train"], parts.get("test")
+    found = {name: read_beir(folder, name) for name in ("train", "dev", "test") if has_split(folder, name)}
+    train, dev, test = (found.get(name) for name in ("train", "dev", "test"))
+    if train is None and (dev is None or not settings.corpus_queries):
+        raise DataError(
+            f"{folder} has no qrels/train.tsv; training needs judged queries that are not tested on, "
+            "or qrels/dev.tsv and the setting corpus_queries"
+        )
     if test is not None:
-        train = _without(train, test.queries)
-    if "dev" in parts:
-        dev = parts["dev"] if test is None else _without(parts["dev"], test.queries)
-        train, dev = _without(train, dev.queries), drawn(dev, settings.validate_queries, settings.seed)
-    else:
+        train, dev = (part and _without(part, test.queries) for part in (train, dev))
+    if dev is not None:
+        train = train and _without(train, dev.queries)
+        dev = drawn(dev, settings.validate_queries, settings.seed)
+    elif train is not None:
         train, dev = split_by_query(
             train, share=settings.validate_share, most=settings.validate_queries, seed=settings.seed
         )
-    for part, kept in (("train", train), ("dev", dev)):
-        if not kept.queries:
-            raise DataError(f"{folder} has no query left for {part}: each is in another split too; give others")
+    for name, kept in (("train", train), ("dev", dev)):
+        if kept is not None and not kept.queries:
+            raise DataError(f"{folder} has no query left for {name}: each is in another split too; give others")
     most = settings.test_queries
     return Splits(
-        name=train.name, train=train, dev=dev, test=drawn(test, most, settings.seed) if test and most else None
+        name=folder.resolve().name,
+        train=train,
+        dev=dev,
+        test=drawn(test, most, settings.seed) if test and most else None,
     )
 
 
-def _has(folder: Path, split: str) -> bool:
+def has_split(folder: Path, split: str) -> bool:
+    """Whether a BEIR directory has judgments of a split."""
     return any((folder / "qrels" / f"{split}.tsv{end}").is_file() for end in ("", ".gz"))
 
 
@@ -140,7 +149,7 @@ class Learning:
         kept, after, served = trained.best_step > 0, found, {}
         if kept:
             after = self._windows(self.out, parts=("dev", "test"))
-            dev = [windows["dev"] for windows in after.values()]
+            dev = [windows["dev"] for windows in after.values() if "dev" in windows]
             head = fit_head(dev)
             weights = equal_weights(dev, head)
             folder = update_manifest(self.out, relevance=head.to_manifest(), weights=weights.as_dict())
@@ -150,7 +159,10 @@ class Learning:
             after = found
             copytree(self.start.path, self.out, dirs_exist_ok=True)
         test = self._compared("test", found, after, ModelFolder.open(self.out))
-        queries = {each.name: {"train": len(each.train.queries), "dev": len(each.dev.queries)} for each in self.splits}
+        queries = {
+            each.name: {part: len(asked.queries) for part in ("train", "dev") if (asked := getattr(each, part))}
+            for each in self.splits
+        }
         account = {
             "settings": self.settings.to_json(),
             "start": self.start.name,
@@ -171,6 +183,8 @@ class Learning:
         """Collection -> split -> windows, by the read path of a model; documents are encoded by it."""
         found: dict[str, dict[str, list[Window]]] = {}
         for each in self.splits:
+            if not any(getattr(each, part) for part in parts):
+                continue
             setup = self.load(each.name, model)
             found[each.name] = {
                 part: calibration_windows(setup, collection, model, progress=self.progress)
@@ -199,10 +213,10 @@ class Learning:
         seeded(settings.seed)
         backbone = load_backbone(shipped_backbone())
         tokenizer = TextTokenizer(self.start.read("tokenizer").decode("utf-8"), settings.tokens)
-        windows = [window for splits in found.values() for window in splits["train"]]
+        windows = [window for splits in found.values() for window in splits.get("train", ())]
         size, count = settings.group_size, settings.max_steps * settings.groups * settings.accumulation
         groups = Groups(windows, size=size, count=count, margin=settings.margin, seed=settings.seed)
-        dev = [window for splits in found.values() for window in splits["dev"]]
+        dev = [window for splits in found.values() for window in splits.get("dev", ())]
         fresh = settings.tuning == "full"
         most = settings.validate_window
         validation = Validation(dev, tokenizer, most=most, head=head, weights=weights, fresh=fresh)

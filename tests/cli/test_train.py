@@ -116,10 +116,32 @@ def test_where_nothing_is_better_the_start_is_written_and_said(
     assert (written.checksums, written.relevance) == (shipped.checksums, shipped.relevance)
 
 
+def test_a_corpus_that_asks_itself(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """No training judgments: titles cut out of the documents teach, the file ``dev`` chooses."""
+    data, out = collection(tmp_path / "vessels", splits=("dev", "test")), tmp_path / "model"
+    names = ["heron", "gull", "tern", "plover", "avocet", "godwit", "curlew", "dunlin"]
+    documents = [
+        {"_id": f"d{place}", "title": f"report of vessel {name}", "text": f"{name} is a vessel of the report {text}"}
+        for place, name in enumerate(names)
+        for text in ["that was approved in the end" if place < 3 else "that was rejected in the end"]
+    ]
+    _write(data / "corpus.jsonl", documents)
+    told = ["--data", str(data), "--out", str(out), *SETTINGS, "--precision", "fp32", "--now", "2026-01-01", "--json"]
+    told += ["--set", "corpus_queries=6", "--set", "corpus_kinds=title", "--max-steps", "4"]
+    status, output, errors = run(capsys, *told)
+    assert status == 0, errors
+    account = json.loads(output)
+    assert account["queries"] == {"vessels": {"dev": 10}, "vessels/corpus": {"train": 6}}
+    assert account["test"]["vessels"]["queries"] == 10
+    assert "6 queries to learn from, 10 validate" in errors
+    assert json.loads((out / "training.json").read_text())["collections"] == ["vessels"]
+
+
 @pytest.mark.parametrize(
     ("splits", "arguments", "line"),
     [
         (("test",), [], "has no qrels/train.tsv; training needs judged queries"),
+        (("train",), ["--set", "corpus_queries=3", "--set", "corpus_kinds=title"], "no document long enough"),
         (("train",), ["--resume"], "holds no run to resume; leave out --resume"),
         (("train",), ["--resume", "--max-steps", "3"], "--resume goes on with the settings of the run"),
         (("train",), ["--set", "speed=1"], "unknown setting 'speed'"),
