@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from rerank_plugin.models.folder import ModelFolder
     from rerank_plugin.training.settings import Settings
     from rerank_plugin.wiring import Setup
+    from rerank_plugin.wiring.learning import Splits
 
 #: What a run was told and when it is: ``--resume`` goes on with the same.
 RUN_FILE = "training.json"
@@ -29,6 +31,7 @@ RUN_FILE = "training.json"
 @click.option("--out", type=common.FOLDER, required=True, help="Model folder to write; checkpoints lie in it.")
 @click.option("--config", type=common.FILE, help="Settings, a TOML or JSON file.")
 @click.option("--set", "given", multiple=True, metavar="KEY=VALUE", help="One setting; goes before the file.")
+@click.option("--teacher", "teachers", type=common.FOLDER, multiple=True, help="A model folder to learn from too.")
 @click.option("--max-steps", type=click.IntRange(1), help="The same as --set max_steps=N.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in OUT, as the run was told before.")
 @click.option("--precision", type=click.Choice(["int8", "fp32"]), default="int8", show_default=True, help="Of weights.")
@@ -39,6 +42,7 @@ def train(
     out: Path,
     config: Path | None,
     given: tuple[str, ...],
+    teachers: tuple[Path, ...],
     max_steps: int | None,
     resume: bool,
     precision: str,
@@ -50,19 +54,22 @@ def train(
     Each directory needs qrels/train.tsv; qrels/dev.tsv chooses the best step (without it a share of the training
     queries does), qrels/test.tsv makes the table at the end. With --set corpus_queries=N the documents ask too, by
     titles, sentences and spans cut out of them, and qrels/dev.tsv is enough. Documents are found the way applications
-    find them; what retrieval missed is not put in. Training stops when nDCG@10 of the final order no longer rises, and
-    where no step beat the start, the start is what is written, and said so.
+    find them; what retrieval missed is not put in. A --teacher, any encoder or cross-encoder that rerank model export
+    made a folder of, says beside the labels how relevant each document is; several are mixed. Training stops when
+    nDCG@10 of the final order no longer rises, and where no step beat the start, the start is what is written, and said
+    so.
 
     \b
     rerank train --data beir/my-collection --out my-model
     rerank train --data beir/scifact --out my-model --set tuning=head --set learning_rate=1e-5
+    rerank train --data beir/my-collection --out my-model --teacher e5 --teacher ms-marco --set corpus_queries=2000
     """
     _require_training()
     from rerank_plugin.models.folder import ModelFolder, default_model_folder
-    from rerank_plugin.wiring.corpus import corpus_splits
     from rerank_plugin.wiring.learning import Learning, read_splits
 
     settings, now = _told(out, config, given, max_steps, resume, now)
+    taught_by = _opened(teachers)
     splits = [read_splits(folder, settings) for folder in folders]
     names = [each.name for each in splits]
     if len(set(names)) < len(names):
@@ -70,12 +77,8 @@ def train(
     where = dict(zip(names, folders, strict=True))
     with ExitStack() as scratch:
         if settings.corpus_queries:
-            for judged in tuple(splits):
-                into = Path(scratch.enter_context(tempfile.TemporaryDirectory(prefix="rerank-corpus-")))
-                asked = corpus_splits(where[judged.name], into, judged, settings)
-                splits.append(asked)
-                where[asked.name] = into
-        _keep(out, names, settings, now)
+            splits += _asked_by_corpora(splits, where, scratch, settings)
+        _keep(out, names, taught_by, settings, now)
 
         def load(name: str, model: Path) -> Setup:
             folder = Path(scratch.enter_context(tempfile.TemporaryDirectory(prefix="rerank-train-")))
@@ -89,9 +92,33 @@ def train(
             load=load,
             progress=common.progress,
             tell=common.tell,
+            teachers=taught_by,
         )
         written = learning.run(precision=precision, resume=resume)
     _show(written, as_json)
+
+
+def _opened(teachers: Sequence[Path]) -> list[ModelFolder]:
+    from rerank_plugin.models.folder import ModelFolder
+
+    found = [ModelFolder.open(folder) for folder in teachers]
+    if len({folder.name for folder in found}) < len(found):
+        raise ConfigError("two of the teachers are the same model; give each once")
+    return found
+
+
+def _asked_by_corpora(
+    splits: Sequence[Splits], where: dict[str, Path], scratch: ExitStack, settings: Settings
+) -> list[Splits]:
+    """What each collection's documents ask; ``where`` gets the copies that they were cut out of."""
+    from rerank_plugin.wiring.corpus import corpus_splits
+
+    found = []
+    for judged in splits:
+        into = Path(scratch.enter_context(tempfile.TemporaryDirectory(prefix="rerank-corpus-")))
+        found.append(corpus_splits(where[judged.name], into, judged, settings))
+        where[found[-1].name] = into
+    return found
 
 
 def _require_training() -> None:
@@ -132,20 +159,22 @@ def _told(
     return read_settings(config, given, max_steps=max_steps), now or common.present()
 
 
-def _keep(out: Path, names: list[str], settings: Settings, now: datetime) -> None:
+def _keep(out: Path, names: list[str], teachers: Sequence[ModelFolder], settings: Settings, now: datetime) -> None:
     """Writes to OUT what the run was told, so that a resumed one is told the same.
 
-    :raises ConfigError: the run that OUT holds was told other collections.
+    :raises ConfigError: the run that OUT holds was told other collections or teachers.
     """
     from rerank_plugin.models.folder import write_whole
 
+    told: dict[str, Any] = {"collections": names, "teachers": [folder.name for folder in teachers]}
     if (out / RUN_FILE).exists():
-        before = json.loads((out / RUN_FILE).read_text(encoding="utf-8")).get("collections", names)
-        if names != before:
-            said = f"{', '.join(before)}, got {', '.join(names)}"
-            raise ConfigError(f"the run in {out} learns from {said}; give the same")
+        before = json.loads((out / RUN_FILE).read_text(encoding="utf-8"))
+        for key, found in told.items():
+            if found != (kept := before.get(key, found)):
+                said = f"{', '.join(kept) or 'none'}, got {', '.join(found) or 'none'}"
+                raise ConfigError(f"the {key} of the run in {out} are {said}; give the same")
     out.mkdir(parents=True, exist_ok=True)
-    told = {"now": now.isoformat(), "collections": names, "settings": settings.to_json()}
+    told = {"now": now.isoformat(), **told, "settings": settings.to_json()}
     write_whole(out / RUN_FILE, (common.json_text(told) + "\n").encode("utf-8"))
 
 

@@ -19,6 +19,7 @@ WORDS = {
     "schedule": ("linear", "cosine", "constant_with_warmup"),
     "optimizer": ("adamw_torch", "sgd", "adafactor"),
     "loss": ("listwise", "ranknet", "lambda", "pointwise"),
+    "distill_loss": ("listwise", "margin_mse"),
     "balance": ("fixed", "uncertainty", "stochastic"),
 }
 MAX_BYTES = 1 << 20
@@ -59,7 +60,8 @@ class Settings:
     group_size: int = _within(2, 1000, 8)
     groups: int = _within(1, 4096, 4)
     accumulation: int = _within(1, 4096, 1)
-    #: A candidate without judgment is no negative where its cosine is above the relevant one's by more than this.
+    #: A candidate without judgment is no negative where its cosine is above the relevant one's by more than this;
+    #: where there are teachers they decide instead, see ``denoise``.
     margin: float = _within(-2, 2, 0.0)
     #: Tokens of a query, and of a document, that are read in training and validation.
     tokens: int = _within(8, 8192, 128)
@@ -67,6 +69,14 @@ class Settings:
     opened: float = _within(-1e4, 0, -3.0)
     #: On the final order.
     loss: str = "listwise"
+    #: Where there are teachers: the share of their loss beside that of the labels, and which it is.
+    distill: float = _within(0, 1, 0.5)
+    distill_loss: str = "listwise"
+    #: Candidates of a query, beside the relevant ones, that teachers score and groups are drawn from.
+    teacher_window: int = _within(2, 1000, 40)
+    #: A candidate without judgment is no negative where teachers find it more than so many times as likely as the
+    #: relevant one.
+    denoise: float = _within(0, 1e6, 1.0)
     #: How the losses are joined, and the least share of relevance's weight where that is learned.
     balance: str = "fixed"
     relevance_floor: float = _within(0, 0.99, 0.5)

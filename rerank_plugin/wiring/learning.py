@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shutil import copytree
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,19 @@ from rerank_plugin.wiring import Progress, Setup, calibration_windows
 if TYPE_CHECKING:
     from rerank_plugin.evaluation.collection import Collection, Query
     from rerank_plugin.models.folder import ModelFolder
+    from rerank_plugin.ranking.relevance import RelevanceHead
     from rerank_plugin.training.calibrate import Window
     from rerank_plugin.training.loop import Trained
+    from rerank_plugin.training.mix import Mix
     from rerank_plugin.training.settings import Settings
+    from rerank_plugin.training.two_mode import Backbone
 
 #: Fills an engine with a collection's documents, their vectors made by a model: (name, model) -> where to search.
 Load = Callable[[str, Path], Setup]
+#: Collection -> split -> windows.
+Found = dict[str, dict[str, "list[Window]"]]
+#: Name of the file in the model folder that keeps what teachers said.
+TEACHER_SCORES = "teachers.jsonl"
 #: Texts that the rounding of weights is fitted on.
 ROUNDING_TEXTS = 400
 
@@ -118,6 +125,11 @@ def _only(collection: Collection, kept: Sequence[Query]) -> Collection:
     return replace(collection, queries=tuple(kept), qrels=grades)
 
 
+def _of_part(found: Found, part: str) -> list[Window]:
+    """The windows of one split of all collections."""
+    return [window for splits in found.values() for window in splits.get(part, ())]
+
+
 @dataclass
 class Learning:
     """From collections to a model folder.
@@ -133,6 +145,10 @@ class Learning:
     load: Load
     progress: Progress
     tell: Callable[[str], None]
+    #: Models whose scores are learned from beside the labels.
+    teachers: Sequence[ModelFolder] = ()
+    #: What came of mixing them; empty before and without.
+    teaching: dict[str, Any] = field(default_factory=dict, init=False)
 
     def run(self, *, precision: str, resume: bool) -> ModelFolder:
         """Trains, exports, fits the numbers of the new folder and compares on the test splits.
@@ -149,7 +165,7 @@ class Learning:
         kept, after, served = trained.best_step > 0, found, {}
         if kept:
             after = self._windows(self.out, parts=("dev", "test"))
-            dev = [windows["dev"] for windows in after.values() if "dev" in windows]
+            dev = [windows["dev"] for windows in after.values()]
             head = fit_head(dev)
             weights = equal_weights(dev, head)
             folder = update_manifest(self.out, relevance=head.to_manifest(), weights=weights.as_dict())
@@ -167,6 +183,7 @@ class Learning:
             "settings": self.settings.to_json(),
             "start": self.start.name,
             "queries": queries,
+            "teachers": self.teaching,
             "dev": {"before": round(trained.before, 4), "after": round(trained.after, 4)},
             "served": served,
             "kept": "trained" if kept else "start",
@@ -177,11 +194,9 @@ class Learning:
         metrics = {} if kept else self.start.manifest.metrics  # the start's own still hold where it is what was written
         return update_manifest(self.out, metrics={**metrics, "training": account})
 
-    def _windows(
-        self, model: Path, parts: Sequence[str] = ("train", "dev", "test")
-    ) -> dict[str, dict[str, list[Window]]]:
+    def _windows(self, model: Path, parts: Sequence[str] = ("train", "dev", "test")) -> Found:
         """Collection -> split -> windows, by the read path of a model; documents are encoded by it."""
-        found: dict[str, dict[str, list[Window]]] = {}
+        found: Found = {}
         for each in self.splits:
             if not any(getattr(each, part) for part in parts):
                 continue
@@ -193,12 +208,27 @@ class Learning:
             }
         return found
 
-    def _trained(self, found: Mapping[str, Mapping[str, list[Window]]], precision: str, resume: bool) -> Trained:
+    def _trained(self, found: Found, precision: str, resume: bool) -> Trained:
         """The best step of the training, exported to ``out``."""
+        from rerank_plugin.training.export import export_model
+
+        done, _, backbone = self.learned(found, resume=resume)
+        if done.best_step == 0:
+            return done
+        self.tell(f"best at step {done.best_step} of {done.steps}: nDCG@10 {done.after:.4f}; exporting ...")
+        some = _of_part(found, "train")[:ROUNDING_TEXTS]
+        texts = [each.text for window in some for each in window.request.candidates[:1] if each.text]
+        export_model(backbone, self.out, name=self.out.resolve().name, precision=precision, texts=texts)
+        return done
+
+    def learned(self, found: Found, *, resume: bool) -> tuple[Trained, Mix, Backbone]:
+        """Training on windows that were found: what it came to, and the model at its best step.
+
+        :raises RerankError: the start or a teacher cannot be used, or there is nothing to learn.
+        """
         from rerank_plugin.domain.factors import Weights
         from rerank_plugin.models.tokens import TextTokenizer
         from rerank_plugin.ranking.relevance import RelevanceHead
-        from rerank_plugin.training.export import export_model
         from rerank_plugin.training.groups import Groups
         from rerank_plugin.training.loop import Validation, seeded, train
         from rerank_plugin.training.mix import Mix
@@ -213,12 +243,17 @@ class Learning:
         seeded(settings.seed)
         backbone = load_backbone(shipped_backbone())
         tokenizer = TextTokenizer(self.start.read("tokenizer").decode("utf-8"), settings.tokens)
-        windows = [window for splits in found.values() for window in splits.get("train", ())]
-        size, count = settings.group_size, settings.max_steps * settings.groups * settings.accumulation
-        groups = Groups(windows, size=size, count=count, margin=settings.margin, seed=settings.seed)
-        dev = [window for splits in found.values() for window in splits.get("dev", ())]
-        fresh = settings.tuning == "full"
-        most = settings.validate_window
+        windows = self._taught(_of_part(found, "train"), head)
+        groups = Groups(
+            windows,
+            size=settings.group_size,
+            count=settings.max_steps * settings.groups * settings.accumulation,
+            margin=settings.margin,
+            denoise=settings.denoise,
+            seed=settings.seed,
+        )
+        dev = _of_part(found, "dev")
+        fresh, most = settings.tuning == "full", settings.validate_window
         validation = Validation(dev, tokenizer, most=most, head=head, weights=weights, fresh=fresh)
         at_start = f"nDCG@10 {validation.before:.4f} at the start"
         self.tell(f"{groups.usable} queries to learn from, {len(dev)} validate: {at_start}")
@@ -233,19 +268,25 @@ class Learning:
             mix, groups, validation, tokenizer, settings,
             out=self.out / "checkpoints", resume=resume, tell=self.tell,
         )  # fmt: skip
-        if done.best_step == 0:
-            return done
-        self.tell(f"best at step {done.best_step} of {done.steps}: nDCG@10 {done.after:.4f}; exporting ...")
-        texts = [
-            each.text for window in windows[:ROUNDING_TEXTS] for each in window.request.candidates[:1] if each.text
-        ]
-        export_model(backbone, self.out, name=self.out.resolve().name, precision=precision, texts=texts)
-        return done
+        return done, mix, backbone
 
-    def _compared(
-        self, part: str, before: Mapping[str, Mapping[str, list[Window]]],
-        after: Mapping[str, Mapping[str, list[Window]]], folder: ModelFolder,
-    ) -> dict[str, dict[str, Any]]:  # fmt: skip
+    def _taught(self, windows: list[Window], head: RelevanceHead) -> list[Window]:
+        """The windows with what the teachers say of them, where there are teachers."""
+        from rerank_plugin.domain.factors import Weights
+        from rerank_plugin.training.calibrate import ndcg_at_10
+        from rerank_plugin.training.teachers import taught
+
+        if not self.teachers:
+            return windows
+        most, cache = self.settings.teacher_window, self.out / TEACHER_SCORES
+        said = taught(windows, self.teachers, most=most, cache=cache, progress=self.progress)
+        start = ndcg_at_10(windows, head, Weights())
+        self.teaching = {"slopes": dict(said.slopes), "nDCG@10": round(said.ndcg, 4), "start": round(start, 4)}
+        shares = ", ".join(f"{name} {slope:.3g}" for name, slope in said.slopes.items())
+        self.tell(f"teachers ({shares}): nDCG@10 {said.ndcg:.4f} on the queries to learn from, the start {start:.4f}")
+        return said.windows
+
+    def _compared(self, part: str, before: Found, after: Found, folder: ModelFolder) -> dict[str, dict[str, Any]]:
         """The start and the folder on one of the splits, each by its own read path."""
         from rerank_plugin.domain.factors import Weights
         from rerank_plugin.evaluation.significance import paired

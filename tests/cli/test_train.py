@@ -84,7 +84,7 @@ def test_from_judged_queries_to_a_folder_that_ranks_better(capsys: pytest.Captur
     other = collection(tmp_path / "boats")
     status, _, errors = run(capsys, "--data", str(other), "--out", str(out), "--resume")
     assert status == 1
-    assert errors == f"Error: the run in {out} learns from vessels, got boats; give the same\n"
+    assert errors == f"Error: the collections of the run in {out} are vessels, got boats; give the same\n"
 
     (out / "training.json").unlink()
     status, _, errors = run(capsys, "--data", str(data), "--out", str(out))
@@ -117,7 +117,9 @@ def test_where_nothing_is_better_the_start_is_written_and_said(
 
 
 def test_a_corpus_that_asks_itself(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """No training judgments: titles cut out of the documents teach, the file ``dev`` chooses."""
+    """No training judgments: titles cut out of the documents and a teacher teach, the file ``dev`` chooses."""
+    from rerank_plugin.models.folder import default_model_folder
+
     data, out = collection(tmp_path / "vessels", splits=("dev", "test")), tmp_path / "model"
     names = ["heron", "gull", "tern", "plover", "avocet", "godwit", "curlew", "dunlin"]
     documents = [
@@ -128,13 +130,25 @@ def test_a_corpus_that_asks_itself(capsys: pytest.CaptureFixture[str], tmp_path:
     _write(data / "corpus.jsonl", documents)
     told = ["--data", str(data), "--out", str(out), *SETTINGS, "--precision", "fp32", "--now", "2026-01-01", "--json"]
     told += ["--set", "corpus_queries=6", "--set", "corpus_kinds=title", "--max-steps", "4"]
+    told += ["--teacher", str(default_model_folder())]
     status, output, errors = run(capsys, *told)
     assert status == 0, errors
     account = json.loads(output)
     assert account["queries"] == {"vessels": {"dev": 10}, "vessels/corpus": {"train": 6}}
     assert account["test"]["vessels"]["queries"] == 10
     assert "6 queries to learn from, 10 validate" in errors
-    assert json.loads((out / "training.json").read_text())["collections"] == ["vessels"]
+    teacher = ModelFolder.open(default_model_folder()).name
+    assert list(account["teachers"]["slopes"]) == ["first stage", teacher]
+    assert f"{teacher} " in errors
+    assert len((out / "teachers.jsonl").read_text().split()) > 0
+    kept = json.loads((out / "training.json").read_text())
+    assert (kept["collections"], kept["teachers"]) == (["vessels"], [teacher])
+
+    status, _, errors = run(capsys, "--data", str(data), "--out", str(out), "--resume")
+    assert status == 1
+    assert errors == f"Error: the teachers of the run in {out} are {teacher}, got none; give the same\n"
+    status, _, errors = run(capsys, *told[:2], "--out", str(tmp_path / "other"), *["--teacher", told[-1]] * 2)
+    assert (status, errors) == (1, "Error: two of the teachers are the same model; give each once\n")
 
 
 @pytest.mark.parametrize(
