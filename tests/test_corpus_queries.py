@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from rerank_plugin.errors import DataError
+from rerank_plugin.evaluation.collection import same_text
 from rerank_plugin.training.settings import Settings
 from rerank_plugin.wiring.corpus import Held, ask_itself, corpus_splits
 from rerank_plugin.wiring.learning import read_splits
@@ -109,6 +110,16 @@ def test_what_validates_or_is_tested_is_not_asked(tmp_path: Path) -> None:
     assert asked.train is not None
     found = sorted(document for grades in asked.train.qrels.values() for document in grades)
     assert found == ["d0", "d5", "d6", "d7"]
+
+
+def test_a_sentence_that_is_tested_is_not_asked(tmp_path: Path) -> None:
+    text = f"{record(1)['text']} {record(2)['text']}"
+    folder = corpus(tmp_path / "birds", [{**record(1), "text": text}])
+    asking = Settings(corpus_queries=9, corpus_kinds="sentence")
+    (query,) = ask_itself(folder, tmp_path / "into", NONE, asking).queries
+    assert query.text in text
+    with pytest.raises(DataError, match="no document long enough"):
+        ask_itself(folder, tmp_path / "into", Held(frozenset({same_text(query.text)}), frozenset()), asking)
 
 
 def test_queries_drawn_to_validate_are_not_asked(tmp_path: Path) -> None:

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 #: Name of the first stage among the teachers.
 FIRST_STAGE = "first stage"
-#: Digits after the point that a score keeps: read from the file it is what it was when it was made.
-DIGITS = 6
 #: Bytes of a line of the file that are read; a window of 1,000 has fewer.
 LINE_BYTES = 1 << 16
 
@@ -56,7 +54,7 @@ class Taught:
 
 
 class ScoreFile:
-    """Scores by key, one JSON object a line; what was cut off by a kill is not read, and made again.
+    """Scores by key, one JSON object a line, every digit of them; what a kill cut off is not read, and made again.
 
     :param path: created with the first score.
     """
@@ -182,7 +180,7 @@ def _scores(
         scores = kept.get(key, len(texts)) if texts else np.zeros(0)
         if scores is None:
             scorer = scorer or scorer_of(folder)
-            scores = np.round(scorer(query, texts), DIGITS)
+            scores = scorer(query, texts)
             if not np.isfinite(scores).all():
                 raise DataError(f"the teacher {folder.name} gives a score that is no number to {query!r:.60}")
             kept.put(key, scores)

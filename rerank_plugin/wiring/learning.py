@@ -160,11 +160,11 @@ class Learning:
         from rerank_plugin.models.folder import ModelFolder, update_manifest
         from rerank_plugin.training.calibrate import equal_weights, fit_head
 
-        found = self._windows(self.start.path)
+        found = self.windows(self.start.path)
         trained = self._trained(found, precision, resume)
         kept, after, served = trained.best_step > 0, found, {}
         if kept:
-            after = self._windows(self.out, parts=("dev", "test"))
+            after = self.windows(self.out, parts=("dev", "test"))
             dev = [windows["dev"] for windows in after.values()]
             head = fit_head(dev)
             weights = equal_weights(dev, head)
@@ -194,7 +194,7 @@ class Learning:
         metrics = {} if kept else self.start.manifest.metrics  # the start's own still hold where it is what was written
         return update_manifest(self.out, metrics={**metrics, "training": account})
 
-    def _windows(self, model: Path, parts: Sequence[str] = ("train", "dev", "test")) -> Found:
+    def windows(self, model: Path, parts: Sequence[str] = ("train", "dev", "test")) -> Found:
         """Collection -> split -> windows, by the read path of a model; documents are encoded by it."""
         found: Found = {}
         for each in self.splits:
@@ -255,8 +255,6 @@ class Learning:
         dev = _of_part(found, "dev")
         fresh, most = settings.tuning == "full", settings.validate_window
         validation = Validation(dev, tokenizer, most=most, head=head, weights=weights, fresh=fresh)
-        at_start = f"nDCG@10 {validation.before:.4f} at the start"
-        self.tell(f"{groups.usable} queries to learn from, {len(dev)} validate: {at_start}")
         mix = Mix(
             backbone.model,
             fit=head.fits["score+text"],
@@ -264,6 +262,9 @@ class Learning:
             opened=settings.opened,
             balance=balance_of(settings),
         )
+        validation.begin(mix)
+        at_start = f"nDCG@10 {validation.before:.4f} at the start"
+        self.tell(f"{groups.usable} queries to learn from, {len(dev)} validate: {at_start}")
         done = train(
             mix, groups, validation, tokenizer, settings,
             out=self.out / "checkpoints", resume=resume, tell=self.tell,

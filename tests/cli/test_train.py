@@ -151,6 +151,27 @@ def test_a_corpus_that_asks_itself(capsys: pytest.CaptureFixture[str], tmp_path:
     assert (status, errors) == (1, "Error: two of the teachers are the same model; give each once\n")
 
 
+def test_loads_keep_their_state_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two trainings from one directory, or one after a kill -9, must not go on with each other's load."""
+    from datetime import UTC, datetime
+
+    from rerank_plugin.cli import loading
+
+    commands: list[list[str]] = []
+
+    def ran(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 0, stdout="{}")
+
+    monkeypatch.setattr(loading.subprocess, "run", ran)
+    data = collection(tmp_path / "vessels")
+    for scratch in ("one", "two"):
+        (tmp_path / scratch).mkdir()
+        loading.filled(data, tmp_path / scratch, model=tmp_path, now=datetime(2026, 1, 1, tzinfo=UTC))
+    states = [Path(command[command.index("--state") + 1]) for command in commands]
+    assert [state.parent for state in states] == [tmp_path / "one", tmp_path / "two"]
+
+
 @pytest.mark.parametrize(
     ("splits", "arguments", "line"),
     [
