@@ -76,13 +76,13 @@ class Recipe:
 RECIPES = {
     "labels": Recipe(),
     "labels, trained shut": Recipe(settings={"opened": CLOSED}),
-    "labels, head only": Recipe(settings={"tuning": "head"}),
-    "labels, lambda": Recipe(settings={"loss": "lambda"}),
     "labels + teachers": Recipe(teachers=True),
-    "labels + teachers, MarginMSE": Recipe(teachers=True, settings={"distill_loss": "margin_mse"}),
-    "corpus": Recipe(labels=False, corpus=True),
     "corpus + teachers alone": Recipe(labels=False, corpus=True, teachers=True, settings={"distill": 1.0}),
     "labels + corpus + teachers": Recipe(corpus=True, teachers=True),
+    "labels + teachers, MarginMSE": Recipe(teachers=True, settings={"distill_loss": "margin_mse"}),
+    "corpus": Recipe(labels=False, corpus=True),
+    "labels, head only": Recipe(settings={"tuning": "head"}),
+    "labels, lambda": Recipe(settings={"loss": "lambda"}),
 }
 
 
