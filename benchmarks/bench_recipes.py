@@ -29,6 +29,7 @@ import tempfile
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -144,14 +145,12 @@ class Table:
         told = {"settings": self._settings.to_json(), "start": self._start.name, "recipes": {}}
         told["teachers"] = [folder.name for folder in self._teachers]
         self._keep(told)
-        found = self._windows()
-        tested = {name: parts["test"] for name, parts in found.items() if "test" in parts}
-        rows: dict[str, Any] = {"start": self._row("start", None, found, tested)}
+        rows: dict[str, Any] = {"start": self._row("start", None)}
         for name in self._options.recipe or RECIPES:
             if RECIPES[name].teachers and not self._teachers:
                 _tell(f"{name}: left out, no --teacher was given")
                 continue
-            rows[name] = self._row(name, RECIPES[name], found, tested)
+            rows[name] = self._row(name, RECIPES[name])
         lines = {
             name: summary(row, rows["start"], self._options.train, self._options.seed) for name, row in rows.items()
         }
@@ -166,7 +165,9 @@ class Table:
         self._out.mkdir(parents=True, exist_ok=True)
         write_whole(file, json.dumps(told).encode("utf-8"))
 
-    def _windows(self) -> Found:
+    @cached_property
+    def found(self) -> Found:
+        """Every query's window, by the read path of the start; not asked for where every cell is there."""
         own = read_splits(self._data / self._options.train, self._settings)
         into = self._out / "corpus" / own.name
         asked = corpus_splits(self._data / own.name, into, own, self._settings)
@@ -195,17 +196,18 @@ class Table:
             return filled(self._cut.get(name, self._data / name), folder, model=model, now=CLOCK)
         return Setup(engine=f"embedded:{folder / 'engine'}", index="collection", now=CLOCK, vectors=folder / "vectors")
 
-    def _row(self, name: str, recipe: Recipe | None, found: Found, tested: dict[str, list[Window]]) -> dict[str, Any]:
+    def _row(self, name: str, recipe: Recipe | None) -> dict[str, Any]:
         """What a recipe came to, and nDCG@10 per query of every arm and collection."""
         folder = self._out / "recipes" / name.replace(" ", "-").replace(",", "")
         folder.mkdir(parents=True, exist_ok=True)
+        tested = (self._options.train, *self._options.tested)
         absent = [each for each in ("trained", *tested) if not (folder / f"{each}.json").exists()]
         if absent:
-            mix, trained = (self._untrained(), {}) if recipe is None else self._trained(recipe, found, folder)
+            mix, trained = (self._untrained(), {}) if recipe is None else self._trained(recipe, folder)
             write_whole(folder / "trained.json", json.dumps(trained).encode("utf-8"))
             for each in absent[absent[0] == "trained" :]:
                 _tell(f"{name}: {each} ...")
-                values = self._measured(mix, tested[each])
+                values = self._measured(mix, self.found[each]["test"])
                 write_whole(folder / f"{each}.json", json.dumps(values).encode("utf-8"))
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         return {
@@ -219,14 +221,14 @@ class Table:
             balance=Balance({"relevance": 1.0}),
         )  # fmt: skip
 
-    def _trained(self, recipe: Recipe, found: Found, folder: Path) -> tuple[Mix, dict[str, Any]]:
+    def _trained(self, recipe: Recipe, folder: Path) -> tuple[Mix, dict[str, Any]]:
         settings = replace(self._settings, **recipe.settings)
         own = self._options.train
-        parts: Found = {own: {"dev": found[own]["dev"]}}
+        parts: Found = {own: {"dev": self.found[own]["dev"]}}
         if recipe.labels:
-            parts[own]["train"] = found[own]["train"]
+            parts[own]["train"] = self.found[own]["train"]
         if recipe.corpus:
-            parts[f"{own}/corpus"] = found[f"{own}/corpus"]
+            parts[f"{own}/corpus"] = self.found[f"{own}/corpus"]
         learning = self._learning(settings, [], folder, self._teachers if recipe.teachers else [])
         _tell(f"{folder.name}: training ...")
         done, mix, _ = learning.learned(parts, resume=True)
@@ -332,7 +334,7 @@ def printed(found: dict[str, Any]) -> str:
         name = recipe if step is None else f"{recipe} (step {step})"
         for test, cell in row["collections"].items():
             differences = [_difference(cell[f"mixed - {less}"]) for less in ("fused", "shut")]
-            means = {arm: f"{cell[arm]:.3f}".removeprefix("0") for arm in ("fused", *ARMS)}
+            means = {arm: _short(cell[arm], ".3f") for arm in ("fused", *ARMS)}
             lines.append(
                 f"| {name} | {test} | {cell['queries']} | {means['fused']} | {means['alone']} | {means['mixed']} "
                 f"| {differences[0]} | {means['shuffled']} | {means['shut']} | {differences[1]} |"
@@ -349,8 +351,13 @@ def printed(found: dict[str, Any]) -> str:
 
 
 def _difference(of: dict[str, Any]) -> str:
-    interval = "" if of["ci95"] is None else ", {:+.3f}..{:+.3f}".format(*of["ci95"])
-    return f"{of['delta']:+.3f}{interval}".replace("0.", ".")
+    low_high = "" if of["ci95"] is None else f", {'..'.join(_short(each, '+.3f') for each in of['ci95'])}"
+    return _short(of["delta"], "+.3f") + low_high
+
+
+def _short(number: float, form: str) -> str:
+    """As tables have it, without the zero before the point."""
+    return format(number, form).replace("0.", ".", 1) if abs(number) < 1 else format(number, form)
 
 
 def _tell(line: str) -> None:

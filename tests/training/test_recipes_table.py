@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -46,6 +46,11 @@ def test_means_and_differences_by_hand(bench: ModuleType) -> None:
     assert found["near"]["mixed - fused"] == {"delta": pytest.approx(-0.3), "ci95": None}
     assert (found["zero-shot"]["queries"], found["zero-shot"]["fused"]) == (3, pytest.approx(0.4))
     assert found["zero-shot"]["mixed - fused"]["delta"] == pytest.approx(-0.1)
+
+
+def test_differences_are_short(bench: ModuleType) -> None:
+    assert bench._difference({"delta": 0.1, "ci95": [-0.01, 1.0]}) == "+.100, -.010..+1.000"
+    assert bench._difference({"delta": -0.3, "ci95": None}) == "-.300"
 
 
 def test_shuffling_moves_logits_within_a_query_only(bench: ModuleType) -> None:
@@ -90,10 +95,13 @@ def test_a_cell_is_measured_once_and_the_table_goes_on(bench: ModuleType, tmp_pa
         return {"fused": [0.5]}
 
     table._measured = measured
+    table._options = SimpleNamespace(train="one", tested=["two"])
+    table.found = {"one": {"test": "first"}, "two": {"test": "killed here"}}
     with pytest.raises(KeyboardInterrupt):
-        table._row("start", None, {}, {"one": "first", "two": "killed here"})
-    found = table._row("start", None, {}, {"one": "first", "two": "second"})
+        table._row("start", None)
+    table.found["two"]["test"] = "second"
+    found = table._row("start", None)
     assert asked == ["first", "second"]
     assert found == {"trained": {}, "one": {"fused": [0.5]}, "two": {"fused": [0.5]}}
-    table._row("start", None, {}, {"one": "first", "two": "second"})
-    assert asked == ["first", "second"]
+    del table.found  # it would have to be searched for
+    assert table._row("start", None) == found
