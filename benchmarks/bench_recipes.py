@@ -1,7 +1,7 @@
 """Recipes of training against fusion: does attention between query and document add to the final order?
 
     python benchmarks/bench_recipes.py [--out DIR] [--train NAME] [--tested NAME ...] [--recipe NAME ...]
-        [--teacher FOLDER ...] [--steps N] [--queries N] [--learn N] [--json]
+        [--teacher FOLDER ...] [--steps N] [--queries N] [--learn N] [--set KEY=VALUE ...] [--json]
 
 Every recipe trains the shipped model on one collection's training queries, its corpus, or both (linear gain, one seed),
 and is measured on the test queries of that collection and, zero-shot, of the others. All arms order the same
@@ -48,7 +48,7 @@ from rerank_plugin.training.balance import Balance
 from rerank_plugin.training.calibrate import Window, in_final_order, ndcg_by_query
 from rerank_plugin.training.loop import BUDGET, head_of
 from rerank_plugin.training.mix import Mix
-from rerank_plugin.training.settings import Settings
+from rerank_plugin.training.settings import Settings, read_settings
 from rerank_plugin.training.two_mode import CLOSED, TwoModeModel, load_backbone, shipped_backbone
 from rerank_plugin.wiring import Setup
 from rerank_plugin.wiring.corpus import corpus_splits
@@ -61,7 +61,6 @@ ROOT = Path(__file__).resolve().parents[1]
 CLOCK = datetime(2026, 1, 1, tzinfo=UTC)
 ARMS = ("alone", "mixed", "shuffled", "shut")
 PACKAGES = ("torch", "transformers", "accelerate", "onnxruntime", "numpy", "scipy", "ir-measures")
-PLAIN = {"authority_loss": 0.0, "freshness_loss": 0.0, "novelty_loss": 0.0, "popularity_loss": 0.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +116,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--validate", type=int, default=5, help="queries that validate")
     parser.add_argument("--window", type=int, default=20, help="candidates of a query that are ordered")
     parser.add_argument("--tokens", type=int, default=64, help="of a query, and of a document")
+    parser.add_argument("--set", action="append", dest="given", default=[], help="KEY=VALUE, a setting of rerank train")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--json", action="store_true", dest="as_json")
@@ -133,11 +133,14 @@ class Table:
         self._head = RelevanceHead.from_manifest(self._start.relevance, where=str(self._start.path))
         tokenizer = self._start.read("tokenizer").decode("utf-8")
         self._tokenizer = TextTokenizer(tokenizer, options.tokens)
-        self._settings = Settings(
-            seed=options.seed, max_steps=options.steps, validate_every=max(1, options.steps // 3),
-            validate_queries=options.validate, validate_window=options.window, teacher_window=options.window,
-            test_queries=options.queries, tokens=options.tokens, corpus_queries=options.learn, group_size=6, **PLAIN,
-        )  # fmt: skip
+        usual = {
+            "seed": options.seed, "max_steps": options.steps, "validate_every": max(1, options.steps // 3),
+            "validate_queries": options.validate, "validate_window": options.window, "teacher_window": options.window,
+            "test_queries": options.queries, "tokens": options.tokens, "corpus_queries": options.learn, "group_size": 6,
+            **dict.fromkeys(("authority_loss", "freshness_loss", "novelty_loss", "popularity_loss"), 0.0),
+        }  # fmt: skip
+        pairs = [f"{name}={value}" for name, value in usual.items()]
+        self._settings = read_settings(None, [*pairs, *options.given])
         self._cut: dict[str, Path] = {}
 
     def run(self) -> dict[str, Any]:
@@ -236,7 +239,10 @@ class Table:
 
     def _measured(self, mix: Mix, windows: list[Window]) -> dict[str, list[float]]:
         """nDCG@10 per query, by arm; ``fused`` too, which is a recipe's only where nothing was trained."""
-        both = [self._scored(mix.eval().trunk, self._first(window)) for window in windows]
+        import torch
+
+        trunk = mix.eval().trunk.to("cuda" if torch.cuda.is_available() else "cpu")
+        both = [self._scored(trunk, self._first(window)) for window in windows]
         (opened, shut), learned = ([pair[place] for pair in both] for place in (0, 1)), head_of(mix)
         alone = RelevanceHead(dict.fromkeys(CASES, Fit(intercept=0.0, interaction=1.0)))
         arms = {
@@ -267,7 +273,7 @@ class Table:
             logits = _outputs(trunk, [Row(asked.ids, each.ids) for each in read], 2)
             query, texts = vectors[0], vectors[1:]
             features = torch.cat([query * texts, (query - texts).abs()], dim=-1)
-            closed = features @ trunk.interaction_weight + trunk.interaction_offset
+            closed = features @ trunk.interaction_weight.cpu() + trunk.interaction_offset.cpu()
         cosines = (texts @ query).tolist()
         told = tuple(
             replace(each, cosine=cosine if each.text.strip() else None)
@@ -281,13 +287,14 @@ class Table:
 
 
 def _outputs(trunk: TwoModeModel, rows: list[Row], output: int) -> Tensor:
-    """One output of the trunk per row, in the order given."""
+    """One output of the trunk per row, in the order given, on the processor."""
     import torch
 
     found: dict[int, Tensor] = {}
+    device = trunk.segment_bias.device
     for batch in in_batches(rows, padded, budget=BUDGET):
-        said = trunk(**{name: torch.from_numpy(values) for name, values in batch.inputs.items()})
-        found |= dict(zip(batch.indices, said[output], strict=True))
+        said = trunk(**{name: torch.from_numpy(values).to(device) for name, values in batch.inputs.items()})
+        found |= dict(zip(batch.indices, said[output].cpu(), strict=True))
     return torch.stack([found[place] for place in range(len(rows))])
 
 

@@ -280,6 +280,8 @@ class Learning:
         if not self.teachers:
             return windows
         most, cache = self.settings.teacher_window, self.out / TEACHER_SCORES
+        names = ", ".join(folder.name for folder in self.teachers)
+        self.tell(f"{names}: scoring candidates of {len(windows)} queries ...")
         said = taught(windows, self.teachers, most=most, cache=cache, progress=self.progress)
         start = ndcg_at_10(windows, head, Weights())
         self.teaching = {"slopes": dict(said.slopes), "nDCG@10": round(said.ndcg, 4), "start": round(start, 4)}
