@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from rerank_plugin.models.folder import ModelFolder
     from rerank_plugin.training.settings import Settings
     from rerank_plugin.wiring import Setup
+    from rerank_plugin.wiring.learning import Splits
 
 #: What a run was told and when it is: ``--resume`` goes on with the same.
 RUN_FILE = "training.json"
@@ -29,6 +31,7 @@ RUN_FILE = "training.json"
 @click.option("--out", type=common.FOLDER, required=True, help="Model folder to write; checkpoints lie in it.")
 @click.option("--config", type=common.FILE, help="Settings, a TOML or JSON file.")
 @click.option("--set", "given", multiple=True, metavar="KEY=VALUE", help="One setting; goes before the file.")
+@click.option("--teacher", "teachers", type=common.FOLDER, multiple=True, help="A model folder to learn from too.")
 @click.option("--max-steps", type=click.IntRange(1), help="The same as --set max_steps=N.")
 @click.option("--search", type=click.IntRange(1), help="The same as --set search=N: N trainings, the best is kept.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in OUT, as the run was told before.")
@@ -40,6 +43,7 @@ def train(
     out: Path,
     config: Path | None,
     given: tuple[str, ...],
+    teachers: tuple[Path, ...],
     max_steps: int | None,
     search: int | None,
     resume: bool,
@@ -50,50 +54,88 @@ def train(
     """Fine-tune what ships on judged queries: the trunk, the joining of query and document, and the factors' heads.
 
     Each directory needs qrels/train.tsv; qrels/dev.tsv chooses the best step (without it a share of the training
-    queries does), qrels/test.tsv makes the table at the end. Documents are found the way applications find them; what
-    retrieval missed is not put in. Training stops when nDCG@10 of the final order no longer rises, and where no step
-    beat the start, the start is what is written, and said so.
+    queries does), qrels/test.tsv makes the table at the end. With --set corpus_queries=N the documents ask too, by
+    titles, sentences and spans cut out of them, and qrels/dev.tsv is enough. Documents are found the way applications
+    find them; what retrieval missed is not put in. A --teacher, any encoder or cross-encoder that rerank model export
+    made a folder of, says beside the labels how relevant each document is; several are mixed. Training stops when
+    nDCG@10 of the final order no longer rises; where no step beat the start, the start is written, and this is said.
 
     \b
     rerank train --data beir/my-collection --out my-model
-    rerank train --data beir/scifact --out my-model --set tuning=head --set head_rate=1e-3
     rerank train --data beir/scifact --out my-model --set tuning=lora --set lora_rank=8 --set peft_rate=5e-4
     rerank train --data beir/scifact --out my-model --search 20
+    rerank train --data beir/my-collection --out my-model --teacher e5 --teacher ms-marco --set corpus_queries=2000
     """
     _require_training()
     from rerank_plugin.config import together
     from rerank_plugin.models.folder import ModelFolder, default_model_folder
-    from rerank_plugin.wiring.learning import Learning, meet, read_splits
+    from rerank_plugin.wiring.learning import Learning, meet
 
     number, count = together()
     if number > 0:
         meet()  # the first process has checked and kept what all are told
-        settings, now = _kept(out / RUN_FILE)
-    else:
-        settings, now = _told(out, config, given, resume, now, max_steps=max_steps, search=search)
-        _one_searches(settings, count)
-    splits = [read_splits(folder, settings) for folder in folders]
+    told = out, config, given, resume, now
+    settings, now = _kept(out / RUN_FILE) if number else _told(*told, max_steps=max_steps, search=search)
+    _alone(settings, teachers, count)
+    taught_by = _opened(teachers)
+    splits = _read(folders, settings)
     names = [each.name for each in splits]
-    if len(set(names)) < len(names):
-        raise DataError(f"two of the directories are called {max(names, key=names.count)}; names must differ")
     where = dict(zip(names, folders, strict=True))
-    if number == 0:
-        _keep(out, names, settings, now)
-        meet()
-    tell = common.tell if number == 0 else (lambda _: None)
     with ExitStack() as scratch:
+        if settings.corpus_queries:
+            splits += _asked_by_corpora(splits, where, scratch, settings)
+        if number == 0:
+            _keep(out, names, taught_by, settings, now)
+            meet()
 
         def load(name: str, model: Path) -> Setup:
             folder = Path(scratch.enter_context(tempfile.TemporaryDirectory(prefix="rerank-train-")))
             return filled(where[name], folder, model=model, now=now)
 
         start = ModelFolder.open(default_model_folder())
-        learning = Learning(splits, start, settings, out, load, common.progress, tell)
-        if number > 0:
+        learning = Learning(splits, start, settings, out, load, common.progress, _teller(number), taught_by)
+        if number == 0:
+            _show(learning.run(precision=precision, resume=resume), as_json)
+        else:
             learning.follow(resume=resume)
-            return
-        written = learning.run(precision=precision, resume=resume)
-    _show(written, as_json)
+
+
+def _teller(number: int) -> Callable[[str], None]:
+    """Of several processes only the first one tells."""
+    return common.tell if number == 0 else (lambda _: None)
+
+
+def _read(folders: Sequence[Path], settings: Settings) -> list[Splits]:
+    from rerank_plugin.wiring.learning import read_splits
+
+    splits = [read_splits(folder, settings) for folder in folders]
+    names = [each.name for each in splits]
+    if len(set(names)) < len(names):
+        raise DataError(f"two of the directories are called {max(names, key=names.count)}; names must differ")
+    return splits
+
+
+def _opened(teachers: Sequence[Path]) -> list[ModelFolder]:
+    from rerank_plugin.models.folder import ModelFolder
+
+    found = [ModelFolder.open(folder) for folder in teachers]
+    if len({folder.name for folder in found}) < len(found):
+        raise ConfigError("two of the teachers are the same model; give each once")
+    return found
+
+
+def _asked_by_corpora(
+    splits: Sequence[Splits], where: dict[str, Path], scratch: ExitStack, settings: Settings
+) -> list[Splits]:
+    """What each collection's documents ask; ``where`` gets the copies that they were cut out of."""
+    from rerank_plugin.wiring.corpus import corpus_splits
+
+    found = []
+    for judged in splits:
+        into = Path(scratch.enter_context(tempfile.TemporaryDirectory(prefix="rerank-corpus-")))
+        found.append(corpus_splits(where[judged.name], into, judged, settings))
+        where[found[-1].name] = into
+    return found
 
 
 def _require_training() -> None:
@@ -106,9 +148,11 @@ def _require_training() -> None:
         raise MissingExtraError("rerank train", "train")
 
 
-def _one_searches(settings: Settings, processes: int) -> None:
-    if settings.search and processes > 1:
-        raise ConfigError(f"a search trains in one process, and {processes} were started; start one, or leave it out")
+def _alone(settings: Settings, teachers: Sequence[Path], processes: int) -> None:
+    """Refuses what writes to OUT while it trains where several processes would."""
+    for found, name in ((settings.search, "search"), (teachers, "teacher")):
+        if found and processes > 1:
+            raise ConfigError(f"a {name} needs one process, and {processes} were started; start one, or leave it out")
 
 
 def _told(
@@ -151,20 +195,22 @@ def _kept(file: Path) -> tuple[Settings, datetime]:
         raise ConfigError(f"{file} is not what rerank train wrote ({error}); start again in a new folder") from error
 
 
-def _keep(out: Path, names: list[str], settings: Settings, now: datetime) -> None:
+def _keep(out: Path, names: list[str], teachers: Sequence[ModelFolder], settings: Settings, now: datetime) -> None:
     """Writes to OUT what the run was told, so that a resumed one is told the same.
 
-    :raises ConfigError: the run that OUT holds was told other collections.
+    :raises ConfigError: the run that OUT holds was told other collections or teachers.
     """
     from rerank_plugin.models.folder import write_whole
 
+    told: dict[str, Any] = {"collections": names, "teachers": [folder.name for folder in teachers]}
     if (out / RUN_FILE).exists():
-        before = json.loads((out / RUN_FILE).read_text(encoding="utf-8")).get("collections", names)
-        if names != before:
-            said = f"{', '.join(before)}, got {', '.join(names)}"
-            raise ConfigError(f"the run in {out} learns from {said}; give the same")
+        before = json.loads((out / RUN_FILE).read_text(encoding="utf-8"))
+        for key, found in told.items():
+            if found != (kept := before.get(key, found)):
+                said = f"{', '.join(kept) or 'none'}, got {', '.join(found) or 'none'}"
+                raise ConfigError(f"the {key} of the run in {out} are {said}; give the same")
     out.mkdir(parents=True, exist_ok=True)
-    told = {"now": now.isoformat(), "collections": names, "settings": settings.to_json()}
+    told = {"now": now.isoformat(), **told, "settings": settings.to_json()}
     write_whole(out / RUN_FILE, (common.json_text(told) + "\n").encode("utf-8"))
 
 

@@ -44,6 +44,8 @@ class Window:
     interactions: NDArray[np.float64] | None
     #: Judged grades by document id, those of documents that retrieval missed included.
     judgments: Mapping[str, int]
+    #: (candidates,) log-odds of relevance up to a constant, NaN where no teacher looked; ``None`` without teachers.
+    taught: NDArray[np.float64] | None = None
 
     @property
     def scores(self) -> NDArray[np.float64]:
@@ -174,13 +176,21 @@ def ndcg_at_10(windows: Sequence[Window], head: RelevanceHead, weights: Weights)
 
 def ndcg_by_query(windows: Sequence[Window], head: RelevanceHead, weights: Weights) -> list[float]:
     """nDCG@10 of each window, as :func:`ndcg_at_10` averages it."""
+    ranked = [in_final_order(window, head, weights) for window in windows]
+    return _ndcg(windows, [[each.candidate.doc_id for each in order] for order in ranked])
+
+
+def ndcg_of_orders(windows: Sequence[Window], orders: Sequence[Sequence[int]]) -> list[float]:
+    """nDCG@10 of each window in an order of its places, as :func:`ndcg_at_10` averages it."""
+    ids = [[each.doc_id for each in window.request.candidates] for window in windows]
+    return _ndcg(windows, [[row[place] for place in order] for row, order in zip(ids, orders, strict=True)])
+
+
+def _ndcg(windows: Sequence[Window], ranked: Sequence[Sequence[str]]) -> list[float]:
     import ir_measures
 
     qrels = {str(place): dict(window.judgments) for place, window in enumerate(windows)}
-    run: dict[str, dict[str, float]] = {}
-    for place, window in enumerate(windows):
-        ranked = in_final_order(window, head, weights)
-        run[str(place)] = {each.candidate.doc_id: -float(rank) for rank, each in enumerate(ranked)}
+    run = {str(place): {doc_id: -float(rank) for rank, doc_id in enumerate(ids)} for place, ids in enumerate(ranked)}
     measure = ir_measures.nDCG @ 10
     values = {each.query_id: float(each.value) for each in ir_measures.iter_calc([measure], qrels, run)}
     return [values[str(place)] for place in range(len(windows))]

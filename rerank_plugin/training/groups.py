@@ -1,13 +1,15 @@
 """What training sees: groups of candidates of one query, drawn from the windows that the read path found.
 
 A group is one relevant candidate and others of the same window; a positive that retrieval missed is not put in.
-Unjudged candidates count as not relevant, as the measures count them, except those that look more relevant to the
-encoder than the relevant one itself: many of them are relevant documents that nobody judged (Qu et al. 2021, RocketQA,
-found 70 % of such "negatives" relevant).
+Unjudged candidates count as not relevant, as the measures count them, except those that look more relevant than the
+relevant one itself: many of them are relevant documents that nobody judged (Qu et al. 2021, RocketQA, found 70 % of
+such "negatives" relevant). Who looks is the encoder, and then they are left out; where there are teachers, it is they,
+and such a candidate stays, without a label, to be learned from what they say of it.
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,6 +35,10 @@ class Group:
     grades: tuple[float, ...]
     #: The highest first-stage score of the whole window.
     top: float
+    #: Per candidate, whether its grade is believed; empty for all.
+    labelled: tuple[bool, ...] = ()
+    #: Per candidate, the teachers' log-odds; empty without teachers.
+    taught: tuple[float, ...] = ()
 
     @property
     def gates(self) -> tuple[float, ...]:
@@ -62,16 +68,21 @@ class Groups:
     :param size: candidates of a group, at least 2.
     :param count: how many groups there are; windows repeat, each time with other candidates.
     :param margin: an unjudged candidate is left out where its cosine exceeds the relevant one's by more than this.
+    :param denoise: in windows that were taught, an unjudged candidate has no label where its odds exceed so many times
+        those of the relevant one; only what teachers looked at is drawn.
     :raises DataError: no window has both a relevant and another candidate.
     """
 
-    def __init__(self, windows: Sequence[Window], *, size: int, count: int, margin: float, seed: int) -> None:
+    def __init__(
+        self, windows: Sequence[Window], *, size: int, count: int, margin: float, seed: int, denoise: float = 1.0
+    ) -> None:
         self._windows = [each for each in windows if (each.grades > 0).any() and (each.grades <= 0).any()]
         if not self._windows:
             raise DataError(
                 f"none of {len(windows)} training queries found a relevant and an irrelevant document; nothing to learn"
             )
         self._size, self._count, self._margin, self._seed = size, count, margin, seed
+        self._denoise = math.log(denoise) if denoise > 0 else -math.inf
 
     @property
     def usable(self) -> int:
@@ -91,11 +102,20 @@ class Groups:
     def _drawn(self, window: Window, rng: random.Random) -> Group:
         candidates, grades = window.request.candidates, window.grades.tolist()
         relevant = rng.choice([place for place, grade in enumerate(grades) if grade > 0])
-        limit = (candidates[relevant].cosine or 0.0) + self._margin
+        taught = () if window.taught is None else tuple(window.taught.tolist())
+        if taught:
+            looks, limit = taught, taught[relevant] + self._denoise
+        else:
+            looks = tuple(each.cosine or 0.0 for each in candidates)
+            limit = looks[relevant] + self._margin
+        labelled = [
+            grades[place] > 0 or each.doc_id in window.judgments or looks[place] <= limit
+            for place, each in enumerate(candidates)
+        ]
         others = [
             place
-            for place, each in enumerate(candidates)
-            if grades[place] <= 0 and (each.doc_id in window.judgments or (each.cosine or 0.0) <= limit)
+            for place, grade in enumerate(grades)
+            if grade <= 0 and (not math.isnan(taught[place]) if taught else labelled[place])
         ]
         chosen = [relevant, *_hard_first(others, self._size - 1, rng)]
         rng.shuffle(chosen)  # a place in the group must say nothing
@@ -104,6 +124,8 @@ class Groups:
             tuple(candidates[place] for place in chosen),
             tuple(grades[place] for place in chosen),
             top_score(candidates),
+            labelled=tuple(labelled[place] for place in chosen),
+            taught=tuple(taught[place] for place in chosen) if taught else (),
         )
 
 

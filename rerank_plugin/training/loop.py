@@ -80,14 +80,24 @@ class Validation:
     ) -> None:
         self._windows = [_first(window, most, head, weights) for window in windows]
         self._tokenizer, self._fresh = tokenizer, fresh
+        self._head, self._weights = head, weights
         #: What the start gives.
         self.before = ndcg_at_10(self._windows, head, weights)
 
+    def begin(self, mix: Mix) -> None:
+        """Makes ``before`` of cosines that the start's trunk gives here: of the same tokens that training reads.
+
+        :param mix: over the start's trunk, not trained yet.
+        """
+        self.before = ndcg_at_10(self._scored_by(mix), self._head, self._weights)
+
     def __call__(self, mix: Mix) -> float:
         """What the mix gives now."""
+        return ndcg_at_10(self._scored_by(mix), head_of(mix), mix.weights)
+
+    def _scored_by(self, mix: Mix) -> list[Window]:
         with torch.no_grad():
-            windows = [self._scored(mix.trunk.eval(), window) for window in self._windows]
-        return ndcg_at_10(windows, head_of(mix), mix.weights)
+            return [self._scored(mix.trunk.eval(), window) for window in self._windows]
 
     def _scored(self, trunk: nn.Module, window: Window) -> Window:
         if not window.request.candidates:

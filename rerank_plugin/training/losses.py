@@ -27,6 +27,7 @@ __all__ = [
     "binary_cross_entropy",
     "cross_entropy",
     "lambda_loss",
+    "listwise_distillation",
     "listwise_softmax",
     "margin_mse",
     "pairwise_logistic",
@@ -100,22 +101,36 @@ def margin_mse(scores: Tensor, teacher: Tensor, mask: Tensor, grades: Tensor | N
         paper. ``None``: all pairs of two candidates, for texts that nobody has judged.
     :return: scalar, at least 0; mean over a query's pairs, then over the queries that have one.
     """
-    _same_shape(scores, teacher, mask)
-    if not bool(teacher[mask].isfinite().all()):
-        raise DataError("a score of the teacher is infinite or not a number; mask the candidates it has not scored")
-    any_grades = torch.zeros_like(scores) if grades is None else grades
-    scores, clean_grades, mask = _groups(scores, any_grades, mask)
-    teacher = teacher.to(scores.dtype).masked_fill(~mask, 0.0)
+    scores, teacher, mask = _of_teacher(scores, teacher, mask)
     if grades is None:
         pairs = (mask.unsqueeze(2) & mask.unsqueeze(1)).triu(diagonal=1)  # each pair once
     else:
-        pairs = _preferences(clean_grades, mask)
+        pairs = _preferences(_groups(scores, grades, mask)[1], mask)
     keep = pairs.flatten(1).any(dim=1)
     if not bool(keep.any()):
         return _nothing(scores)
     pairs = pairs[keep]
     off = _margins(scores[keep], pairs) - _margins(teacher[keep], pairs)
     return _pair_mean(off.square(), pairs)
+
+
+def listwise_distillation(scores: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """Divergence of the softmax of the scores from the teacher's (Hinton et al. 2015; Cao et al. 2007, top one).
+
+    Kullback-Leibler, from the teacher to the student; student and teacher may differ by a constant per query.
+
+    :param scores, teacher, mask: (queries, candidates); the teacher's scores are log-odds, finite where the mask is
+        True.
+    :return: scalar, at least 0; mean over the queries with two candidates.
+    """
+    scores, teacher, mask = _of_teacher(scores, teacher, mask)
+    keep = mask.sum(dim=1) >= 2
+    if not bool(keep.any()):
+        return _nothing(scores)
+    scores, teacher, mask = scores[keep], teacher[keep], mask[keep]
+    said, wanted = (functional.log_softmax(each.masked_fill(~mask, -torch.inf), dim=1) for each in (scores, teacher))
+    # Under the mask both are -inf, and their difference is NaN: it is overwritten before it is multiplied.
+    return (wanted.exp() * (wanted - said).masked_fill(~mask, 0.0)).sum(dim=1).mean()
 
 
 def binary_cross_entropy(scores: Tensor, grades: Tensor, mask: Tensor, positive_weight: float = 1.0) -> Tensor:
@@ -297,6 +312,15 @@ def _groups(scores: Tensor, grades: Tensor, mask: Tensor) -> tuple[Tensor, Tenso
     if not bool(((grades >= 0.0) & grades.isfinite()).all()):
         raise DataError("a grade is below 0, infinite or not a number")
     return scores, grades, mask
+
+
+def _of_teacher(scores: Tensor, teacher: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores and the checked scores of a teacher, both 0 under the mask."""
+    _same_shape(scores, teacher, mask)
+    if not bool(teacher[mask].isfinite().all()):
+        raise DataError("a score of the teacher is infinite or not a number; mask the candidates it has not scored")
+    scores, _, mask = _groups(scores, torch.zeros_like(scores), mask)
+    return scores, teacher.detach().to(scores.dtype).masked_fill(~mask, 0.0), mask
 
 
 def _known(values: Tensor, labels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -48,6 +48,10 @@ class Batch:
     gates: Tensor
     #: (queries, candidates), at least 0.
     grades: Tensor
+    #: (queries, candidates), bool: where there is a candidate whose grade is believed.
+    labelled: Tensor
+    #: (queries, candidates): the teachers' log-odds up to a constant per query; ``None`` without teachers.
+    taught: Tensor | None = None
 
     def to(self, device: torch.device | str, **more: Any) -> Batch:
         """The batch on a device: accelerate's loaders ask for it by this name."""
@@ -65,6 +69,8 @@ class Said:
 
     #: (queries, candidates): z_final up to a constant per query; 0 where there is no candidate.
     z_final: Tensor
+    #: (queries, candidates): z, the same without the factors.
+    relevance: Tensor
     #: (queries, candidates): what the trunk alone says.
     interaction: Tensor
     #: (queries, candidates, len(PRIORS)): log-odds of what the heads predict of each factor from query and document.
@@ -105,9 +111,10 @@ class Mix(nn.Module):
         _, second, logits = self.trunk(**batch.rows)
         interaction = _placed(logits, batch.mask)
         z = batch.given @ self.slopes[:INTERACTION] + self.slopes[INTERACTION] * interaction
+        z = z.masked_fill(~batch.mask, 0.0)
         asked = (batch.gates * self.get_buffer("weight")).unsqueeze(1)  # (queries, 1, factors)
         z_final = z + (asked * (batch.utilities - NEUTRAL)).sum(dim=-1)
-        return Said(z_final.masked_fill(~batch.mask, 0.0), interaction, _placed(self.heads(second), batch.mask))
+        return Said(z_final.masked_fill(~batch.mask, 0.0), z, interaction, _placed(self.heads(second), batch.mask))
 
 
 def _placed(values: Tensor, mask: Tensor) -> Tensor:
@@ -139,7 +146,9 @@ class Collator:
             utilities=_stacked([group.utilities for group in groups], widest),
             known=_stacked([group.known for group in groups], widest).bool(),
             gates=torch.tensor([group.gates for group in groups]),
-            grades=_stacked([[[grade] for grade in group.grades] for group in groups], widest).squeeze(-1),
+            grades=_row_each([group.grades for group in groups], widest),
+            labelled=_row_each([group.labelled or [True] * len(group.grades) for group in groups], widest).bool(),
+            taught=_row_each([group.taught for group in groups], widest) if groups[0].taught else None,
         )
         return {"batch": batch}
 
@@ -151,6 +160,11 @@ def _given(group: Group) -> list[list[float]]:
         own = max(each.retrieval_score or 0.0, 0.0)
         found.append([math.log1p(own), own / group.top if group.top > 0 else 0.0, each.cosine or 0.0])
     return found
+
+
+def _row_each(rows: Sequence[Sequence[float]], length: int) -> Tensor:
+    """(rows, length): every row filled up with zeros."""
+    return _stacked([[[value] for value in row] for row in rows], length).squeeze(-1)
 
 
 def _stacked(tables: Sequence[Sequence[Sequence[float]]], rows: int) -> Tensor:

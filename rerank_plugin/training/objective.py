@@ -12,7 +12,9 @@ from rerank_plugin.training.balance import Balance, Method
 from rerank_plugin.training.losses import (
     binary_cross_entropy,
     lambda_loss,
+    listwise_distillation,
     listwise_softmax,
+    margin_mse,
     pairwise_logistic,
     soft_cross_entropy,
     squared_error,
@@ -29,6 +31,8 @@ ORDER_LOSSES = {
     "lambda": lambda_loss,
     "pointwise": binary_cross_entropy,
 }
+#: Losses on what teachers say, by the setting ``distill_loss``.
+TEACHER_LOSSES = {"listwise": listwise_distillation, "margin_mse": margin_mse}
 #: Factors that say how likely something is (credible, wanted); the others are amounts, and get a squared error.
 LIKELIHOODS = ("authority", "popularity")
 
@@ -42,7 +46,7 @@ def balance_of(settings: Settings) -> Balance:
 
 def losses_of(said: Said, batch: Batch, settings: Settings) -> dict[str, Tensor]:
     """Each loss by name; a factor that no candidate of the batch has a feature for is exactly 0."""
-    found = {"relevance": ORDER_LOSSES[settings.loss](said.z_final, batch.grades, batch.mask)}
+    found = {"relevance": _relevance(said, batch, settings)}
     for place, factor in enumerate(PRIORS):
         if getattr(settings, f"{factor}_loss") > 0:
             logit, target = said.heads[..., place], batch.utilities[..., place]
@@ -52,3 +56,12 @@ def losses_of(said: Said, batch: Batch, settings: Settings) -> dict[str, Tensor]
             else:
                 found[factor] = squared_error(torch.sigmoid(logit), target, known)
     return found
+
+
+def _relevance(said: Said, batch: Batch, settings: Settings) -> Tensor:
+    """The loss on the final order, and beside it, where there are teachers, that on relevance, of which they speak."""
+    labels = ORDER_LOSSES[settings.loss](said.z_final, batch.grades, batch.labelled)
+    if batch.taught is None:
+        return labels
+    taught = TEACHER_LOSSES[settings.distill_loss](said.relevance, batch.taught, batch.mask)
+    return (1.0 - settings.distill) * labels + settings.distill * taught

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rerank_plugin.errors import ConfigError, os_error_line
+from rerank_plugin.training.selfsupervised import kinds_of
 
 #: Settings that are one of a few words.
 WORDS = {
@@ -18,6 +19,7 @@ WORDS = {
     "schedule": ("linear", "cosine", "constant_with_warmup"),
     "optimizer": ("adamw_torch", "sgd", "adafactor"),
     "loss": ("listwise", "ranknet", "lambda", "pointwise"),
+    "distill_loss": ("listwise", "margin_mse"),
     "balance": ("fixed", "uncertainty", "stochastic"),
     "autocast": ("off", "bf16"),
     "gradient_checkpointing": ("off", "on"),
@@ -80,7 +82,8 @@ class Settings:
     gradient_checkpointing: str = "off"
     #: Steps between looks at how many pairs of losses pull the trunk in opposite directions; 0 is never.
     conflict_every: int = _within(0, 1e6, 50)
-    #: A candidate without judgment is no negative where its cosine is above the relevant one's by more than this.
+    #: A candidate without judgment is no negative where its cosine is above the relevant one's by more than this;
+    #: where there are teachers they decide instead, see ``denoise``.
     margin: float = _within(-2, 2, 0.0)
     #: Tokens of a query, and of a document, that are read in training and validation.
     tokens: int = _within(8, 8192, 128)
@@ -88,6 +91,14 @@ class Settings:
     opened: float = _within(-1e4, 0, -3.0)
     #: On the final order.
     loss: str = "listwise"
+    #: Where there are teachers: the share of their loss beside that of the labels, and which it is.
+    distill: float = _within(0, 1, 0.5)
+    distill_loss: str = "listwise"
+    #: Candidates of a query, beside the relevant ones, that teachers score and groups are drawn from.
+    teacher_window: int = _within(2, 1000, 40)
+    #: A candidate without judgment is no negative where teachers find it more than so many times as likely as the
+    #: relevant one.
+    denoise: float = _within(0, 1e6, 1.0)
     #: How the losses are joined, and the least share of relevance's weight where that is learned.
     balance: str = "fixed"
     relevance_floor: float = _within(0, 0.99, 0.5)
@@ -106,6 +117,9 @@ class Settings:
     validate_window: int = _within(2, 1000, 30)
     #: Queries of the table at the end, drawn at random.
     test_queries: int = _within(0, 1e6, 200)
+    #: Queries cut out of the collection's own documents, and what they are: see ``selfsupervised.KINDS``.
+    corpus_queries: int = _within(0, 1e6, 0)
+    corpus_kinds: str = "title,sentence,span"
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -116,6 +130,7 @@ class Settings:
         for name, allowed in WORDS.items():
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+        kinds_of(self.corpus_kinds)
 
     def groups_of_run(self, processes: int) -> int:
         """How many groups all steps take together, where so many processes share a step."""

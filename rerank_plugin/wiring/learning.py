@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shutil import copytree
@@ -18,13 +18,19 @@ if TYPE_CHECKING:
 
     from rerank_plugin.evaluation.collection import Collection, Query
     from rerank_plugin.models.folder import ModelFolder
+    from rerank_plugin.ranking.relevance import RelevanceHead
     from rerank_plugin.training.calibrate import Window
     from rerank_plugin.training.loop import Trained
+    from rerank_plugin.training.mix import Mix
     from rerank_plugin.training.settings import Settings
     from rerank_plugin.training.two_mode import Backbone
 
 #: Fills an engine with a collection's documents, their vectors made by a model: (name, model) -> where to search.
 Load = Callable[[str, Path], Setup]
+#: Collection -> split -> windows.
+Found = dict[str, dict[str, "list[Window]"]]
+#: Name of the file in the model folder that keeps what teachers said.
+TEACHER_SCORES = "teachers.jsonl"
 #: Texts that the rounding of weights is fitted on.
 ROUNDING_TEXTS = 400
 
@@ -34,8 +40,9 @@ class Splits:
     """A collection's queries by what they are for; no text is in two of them."""
 
     name: str
-    train: Collection
-    dev: Collection
+    #: ``None`` where only the corpus asks; ``dev`` where only these queries teach.
+    train: Collection | None
+    dev: Collection | None
     #: ``None`` where nothing is held back for the table at the end.
     test: Collection | None
 
@@ -43,35 +50,43 @@ class Splits:
 def read_splits(folder: Path, settings: Settings) -> Splits:
     """The splits of a BEIR directory: ``qrels/{train,dev,test}.tsv``; without ``dev`` some of ``train`` validate.
 
-    A training query with the text of a validating or tested one is left out.
+    A training query with the text of a validating or tested one is left out. Where the corpus asks itself
+    (``corpus_queries``), there may be ``dev`` alone.
 
     :raises DataError: no ``train``, or too few queries.
     """
     from rerank_plugin.evaluation.collection import read_beir
 
-    parts = {name: read_beir(folder, name) for name in ("train", "dev", "test") if _has(folder, name)}
-    if "train" not in parts:
-        raise DataError(f"{folder} has no qrels/train.tsv; training needs judged queries that are not tested on")
-    train, test = parts["train"], parts.get("test")
+    found = {name: read_beir(folder, name) for name in ("train", "dev", "test") if has_split(folder, name)}
+    train, dev, test = (found.get(name) for name in ("train", "dev", "test"))
+    if train is None and (dev is None or not settings.corpus_queries):
+        raise DataError(
+            f"{folder} has no qrels/train.tsv; training needs judged queries that are not tested on, "
+            "or qrels/dev.tsv and the setting corpus_queries"
+        )
     if test is not None:
-        train = _without(train, test.queries)
-    if "dev" in parts:
-        dev = parts["dev"] if test is None else _without(parts["dev"], test.queries)
-        train, dev = _without(train, dev.queries), drawn(dev, settings.validate_queries, settings.seed)
-    else:
+        train, dev = (part and _without(part, test.queries) for part in (train, dev))
+    if dev is not None:
+        train = train and _without(train, dev.queries)
+        dev = drawn(dev, settings.validate_queries, settings.seed)
+    elif train is not None:
         train, dev = split_by_query(
             train, share=settings.validate_share, most=settings.validate_queries, seed=settings.seed
         )
-    for part, kept in (("train", train), ("dev", dev)):
-        if not kept.queries:
-            raise DataError(f"{folder} has no query left for {part}: each is in another split too; give others")
+    for name, kept in (("train", train), ("dev", dev)):
+        if kept is not None and not kept.queries:
+            raise DataError(f"{folder} has no query left for {name}: each is in another split too; give others")
     most = settings.test_queries
     return Splits(
-        name=train.name, train=train, dev=dev, test=drawn(test, most, settings.seed) if test and most else None
+        name=folder.resolve().name,
+        train=train,
+        dev=dev,
+        test=drawn(test, most, settings.seed) if test and most else None,
     )
 
 
-def _has(folder: Path, split: str) -> bool:
+def has_split(folder: Path, split: str) -> bool:
+    """Whether a BEIR directory has judgments of a split."""
     return any((folder / "qrels" / f"{split}.tsv{end}").is_file() for end in ("", ".gz"))
 
 
@@ -122,6 +137,11 @@ def meet() -> None:
         PartialState(cpu=not torch.cuda.is_available()).wait_for_everyone()
 
 
+def _of_part(found: Found, part: str) -> list[Window]:
+    """The windows of one split of all collections."""
+    return [window for splits in found.values() for window in splits.get(part, ())]
+
+
 @dataclass
 class Learning:
     """From collections to a model folder.
@@ -137,6 +157,10 @@ class Learning:
     load: Load
     progress: Progress
     tell: Callable[[str], None]
+    #: Models whose scores are learned from beside the labels.
+    teachers: Sequence[ModelFolder] = ()
+    #: What came of mixing them; empty before and without.
+    teaching: dict[str, Any] = field(default_factory=dict, init=False)
     #: How a search for settings went; empty before and without.
     searched: dict[str, Any] = field(default_factory=dict, init=False)
 
@@ -150,11 +174,11 @@ class Learning:
         from rerank_plugin.models.folder import ModelFolder, update_manifest
         from rerank_plugin.training.calibrate import equal_weights, fit_head
 
-        found = self._windows(self.start.path)
+        found = self.windows(self.start.path)
         trained = self._trained(found, precision, resume)
         kept, after, served = trained.best_step > 0, found, {}
         if kept:
-            after = self._windows(self.out, parts=("dev", "test"))
+            after = self.windows(self.out, parts=("dev", "test"))
             dev = [windows["dev"] for windows in after.values()]
             head = fit_head(dev)
             weights = equal_weights(dev, head)
@@ -165,12 +189,16 @@ class Learning:
             after = found
             copytree(self.start.path, self.out, dirs_exist_ok=True)
         test = self._compared("test", found, after, ModelFolder.open(self.out))
-        queries = {each.name: {"train": len(each.train.queries), "dev": len(each.dev.queries)} for each in self.splits}
+        queries = {
+            each.name: {part: len(asked.queries) for part in ("train", "dev") if (asked := getattr(each, part))}
+            for each in self.splits
+        }
         account = {
             "settings": self.settings.to_json(),
             "start": self.start.name,
             "queries": queries,
             "search": self.searched,
+            "teachers": self.teaching,
             "dev": {"before": round(trained.before, 4), "after": round(trained.after, 4)},
             "served": served,
             "kept": "trained" if kept else "start",
@@ -184,15 +212,15 @@ class Learning:
 
     def follow(self, *, resume: bool) -> None:
         """The training alone, for a process beside the one that runs all of it."""
-        found = self._windows(self.start.path, parts=("train", "dev"))
-        self.learned(found, self.settings, self.out / "checkpoints", resume=resume)
+        found = self.windows(self.start.path, parts=("train", "dev"))
+        self.learned(found, resume=resume)
 
-    def _windows(
-        self, model: Path, parts: Sequence[str] = ("train", "dev", "test")
-    ) -> dict[str, dict[str, list[Window]]]:
+    def windows(self, model: Path, parts: Sequence[str] = ("train", "dev", "test")) -> Found:
         """Collection -> split -> windows, by the read path of a model; documents are encoded by it."""
-        found: dict[str, dict[str, list[Window]]] = {}
+        found: Found = {}
         for each in self.splits:
+            if not any(getattr(each, part) for part in parts):
+                continue
             setup = self.load(each.name, model)
             found[each.name] = {
                 part: calibration_windows(setup, collection, model, progress=self.progress)
@@ -201,42 +229,41 @@ class Learning:
             }
         return found
 
-    def _trained(self, found: Mapping[str, Mapping[str, list[Window]]], precision: str, resume: bool) -> Trained:
+    def _trained(self, found: Found, precision: str, resume: bool) -> Trained:
         """The best step of the training, after a search of the best of its trials, exported to ``out``."""
         from rerank_plugin.training.export import export_model
 
-        checkpoints = self.out / "checkpoints"
+        checkpoints = None
         if self.settings.search:
             checkpoints, resume = self._searched(found), True
-        done, backbone = self.learned(found, self.settings, checkpoints, resume=resume)
+        done, _, backbone = self.learned(found, resume=resume, checkpoints=checkpoints)
         if done.best_step == 0:
             return done
         self.tell(f"best at step {done.best_step} of {done.steps}: nDCG@10 {done.after:.4f}; exporting ...")
-        windows = [window for splits in found.values() for window in splits["train"]]
-        texts = [
-            each.text for window in windows[:ROUNDING_TEXTS] for each in window.request.candidates[:1] if each.text
-        ]
+        some = _of_part(found, "train")[:ROUNDING_TEXTS]
+        texts = [each.text for window in some for each in window.request.candidates[:1] if each.text]
         export_model(backbone, self.out, name=self.out.resolve().name, precision=precision, texts=texts)
         return done
 
-    def _searched(self, found: Mapping[str, Mapping[str, list[Window]]]) -> Path:
+    def _searched(self, found: Found) -> Path:
         """Where the checkpoints of the best trial lie, whose settings are the run's from now on."""
         from rerank_plugin.training.search import Watch, search
 
         def attempt(settings: Settings, checkpoints: Path, watch: Watch) -> float:
-            return self.learned(found, settings, checkpoints, resume=True, callbacks=[watch])[0].after
+            trial = replace(self, settings=settings)
+            return trial.learned(found, resume=True, checkpoints=checkpoints, callbacks=[watch])[0].after
 
         searched = search(self.settings, self.out / "search", attempt, self.tell)
         self.settings, self.searched = searched.settings, searched.account
         return searched.checkpoints
 
     def learned(
-        self, found: Mapping[str, Mapping[str, list[Window]]], settings: Settings, checkpoints: Path, *, resume: bool,
-        callbacks: Sequence[TrainerCallback] = (),
-    ) -> tuple[Trained, Backbone]:  # fmt: skip
-        """Training on windows that were found: what it came to, and the trunk at its best step.
+        self, found: Found, *, resume: bool, checkpoints: Path | None = None, callbacks: Sequence[TrainerCallback] = ()
+    ) -> tuple[Trained, Mix, Backbone]:
+        """Training on windows that were found: what it came to, and the model at its best step.
 
-        :raises RerankError: the start cannot be used, or there is nothing to learn.
+        :param checkpoints: where they lie; ``None`` is in ``out``.
+        :raises RerankError: the start or a teacher cannot be used, or there is nothing to learn.
         """
         from rerank_plugin.domain.factors import Weights
         from rerank_plugin.models.tokens import TextTokenizer
@@ -247,6 +274,7 @@ class Learning:
         from rerank_plugin.training.objective import balance_of
         from rerank_plugin.training.two_mode import load_backbone, shipped_backbone
 
+        settings = self.settings
         head = RelevanceHead.from_manifest(self.start.relevance, where=str(self.start.path))
         if "score+text" not in head.fits or self.start.manifest.kind != "two-mode":
             raise ModelFolderError(f"{self.start.path} is no two-mode model; train from one")
@@ -254,15 +282,18 @@ class Learning:
         seeded(settings.seed)
         backbone = load_backbone(shipped_backbone())
         tokenizer = TextTokenizer(self.start.read("tokenizer").decode("utf-8"), settings.tokens)
-        windows = [window for splits in found.values() for window in splits["train"]]
-        size, count = settings.group_size, settings.groups_of_run(together()[1])
-        groups = Groups(windows, size=size, count=count, margin=settings.margin, seed=settings.seed)
-        dev = [window for splits in found.values() for window in splits["dev"]]
-        fresh = settings.moves_vectors
-        most = settings.validate_window
+        windows = self._taught(_of_part(found, "train"), head)
+        groups = Groups(
+            windows,
+            size=settings.group_size,
+            count=settings.groups_of_run(together()[1]),
+            margin=settings.margin,
+            denoise=settings.denoise,
+            seed=settings.seed,
+        )
+        dev = _of_part(found, "dev")
+        fresh, most = settings.moves_vectors, settings.validate_window
         validation = Validation(dev, tokenizer, most=most, head=head, weights=weights, fresh=fresh)
-        at_start = f"nDCG@10 {validation.before:.4f} at the start"
-        self.tell(f"{groups.usable} queries to learn from, {len(dev)} validate: {at_start}")
         mix = Mix(
             backbone.model,
             fit=head.fits["score+text"],
@@ -270,16 +301,34 @@ class Learning:
             opened=settings.opened,
             balance=balance_of(settings),
         )
+        validation.begin(mix)
+        at_start = f"nDCG@10 {validation.before:.4f} at the start"
+        self.tell(f"{groups.usable} queries to learn from, {len(dev)} validate: {at_start}")
         done = train(
             mix, groups, validation, tokenizer, settings,
-            out=checkpoints, resume=resume, tell=self.tell, callbacks=callbacks,
+            out=checkpoints or self.out / "checkpoints", resume=resume, tell=self.tell, callbacks=callbacks,
         )  # fmt: skip
-        return done, backbone
+        return done, mix, backbone
 
-    def _compared(
-        self, part: str, before: Mapping[str, Mapping[str, list[Window]]],
-        after: Mapping[str, Mapping[str, list[Window]]], folder: ModelFolder,
-    ) -> dict[str, dict[str, Any]]:  # fmt: skip
+    def _taught(self, windows: list[Window], head: RelevanceHead) -> list[Window]:
+        """The windows with what the teachers say of them, where there are teachers."""
+        from rerank_plugin.domain.factors import Weights
+        from rerank_plugin.training.calibrate import ndcg_at_10
+        from rerank_plugin.training.teachers import taught
+
+        if not self.teachers:
+            return windows
+        most, cache = self.settings.teacher_window, self.out / TEACHER_SCORES
+        names = ", ".join(folder.name for folder in self.teachers)
+        self.tell(f"{names}: scoring candidates of {len(windows)} queries ...")
+        said = taught(windows, self.teachers, most=most, cache=cache, progress=self.progress)
+        start = ndcg_at_10(windows, head, Weights())
+        self.teaching = {"slopes": dict(said.slopes), "nDCG@10": round(said.ndcg, 4), "start": round(start, 4)}
+        shares = ", ".join(f"{name} {slope:.3g}" for name, slope in said.slopes.items())
+        self.tell(f"teachers ({shares}): nDCG@10 {said.ndcg:.4f} on the queries to learn from, the start {start:.4f}")
+        return said.windows
+
+    def _compared(self, part: str, before: Found, after: Found, folder: ModelFolder) -> dict[str, dict[str, Any]]:
         """The start and the folder on one of the splits, each by its own read path."""
         from rerank_plugin.domain.factors import Weights
         from rerank_plugin.evaluation.significance import paired

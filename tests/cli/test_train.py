@@ -86,7 +86,7 @@ def test_from_judged_queries_to_a_folder_that_ranks_better(capsys: pytest.Captur
     other = collection(tmp_path / "boats")
     status, _, errors = run(capsys, "--data", str(other), "--out", str(out), "--resume")
     assert status == 1
-    assert errors == f"Error: the run in {out} learns from vessels, got boats; give the same\n"
+    assert errors == f"Error: the collections of the run in {out} are vessels, got boats; give the same\n"
 
     (out / "training.json").unlink()
     status, _, errors = run(capsys, "--data", str(data), "--out", str(out))
@@ -165,13 +165,68 @@ def test_two_processes_write_one_folder(tmp_path: Path) -> None:
     other = ["train", "--data", str(data), "--out", str(tmp_path / "other"), "--search", "2"]
     ended = subprocess.run([*launcher, str(code), *other], capture_output=True, text=True, check=False, env=environment)
     assert ended.returncode != 0
-    assert "Error: a search trains in one process, and 2 were started; start one, or leave it out" in ended.stderr
+    assert "Error: a search needs one process, and 2 were started; start one, or leave it out" in ended.stderr
+
+
+def test_a_corpus_that_asks_itself(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """No training judgments: titles cut out of the documents and a teacher teach, the file ``dev`` chooses."""
+    data, out = collection(tmp_path / "vessels", splits=("dev", "test")), tmp_path / "model"
+    names = ["heron", "gull", "tern", "plover", "avocet", "godwit", "curlew", "dunlin"]
+    documents = [
+        {"_id": f"d{place}", "title": f"report of vessel {name}", "text": f"{name} is a vessel of the report {text}"}
+        for place, name in enumerate(names)
+        for text in ["that was approved in the end" if place < 3 else "that was rejected in the end"]
+    ]
+    _write(data / "corpus.jsonl", documents)
+    told = ["--data", str(data), "--out", str(out), *SETTINGS, "--precision", "fp32", "--now", "2026-01-01", "--json"]
+    told += ["--set", "corpus_queries=6", "--set", "corpus_kinds=title", "--max-steps", "4"]
+    told += ["--teacher", str(default_model_folder())]
+    status, output, errors = run(capsys, *told)
+    assert status == 0, errors
+    account = json.loads(output)
+    assert account["queries"] == {"vessels": {"dev": 10}, "vessels/corpus": {"train": 6}}
+    assert account["test"]["vessels"]["queries"] == 10
+    assert "6 queries to learn from, 10 validate" in errors
+    teacher = ModelFolder.open(default_model_folder()).name
+    assert list(account["teachers"]["slopes"]) == ["first stage", teacher]
+    assert f"{teacher} " in errors
+    assert len((out / "teachers.jsonl").read_text().split()) > 0
+    kept = json.loads((out / "training.json").read_text())
+    assert (kept["collections"], kept["teachers"]) == (["vessels"], [teacher])
+
+    status, _, errors = run(capsys, "--data", str(data), "--out", str(out), "--resume")
+    assert status == 1
+    assert errors == f"Error: the teachers of the run in {out} are {teacher}, got none; give the same\n"
+    status, _, errors = run(capsys, *told[:2], "--out", str(tmp_path / "other"), *["--teacher", told[-1]] * 2)
+    assert (status, errors) == (1, "Error: two of the teachers are the same model; give each once\n")
+
+
+def test_loads_keep_their_state_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two trainings from one directory, or one after a kill -9, must not go on with each other's load."""
+    from datetime import UTC, datetime
+
+    from rerank_plugin.cli import loading
+
+    commands: list[list[str]] = []
+
+    def ran(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 0, stdout="{}")
+
+    monkeypatch.setattr(loading.subprocess, "run", ran)
+    data = collection(tmp_path / "vessels")
+    for scratch in ("one", "two"):
+        (tmp_path / scratch).mkdir()
+        loading.filled(data, tmp_path / scratch, model=tmp_path, now=datetime(2026, 1, 1, tzinfo=UTC))
+    states = [Path(command[command.index("--state") + 1]) for command in commands]
+    assert [state.parent for state in states] == [tmp_path / "one", tmp_path / "two"]
 
 
 @pytest.mark.parametrize(
     ("splits", "arguments", "line"),
     [
         (("test",), [], "has no qrels/train.tsv; training needs judged queries"),
+        (("train",), ["--set", "corpus_queries=3", "--set", "corpus_kinds=title"], "no document long enough"),
         (("train",), ["--resume"], "holds no run to resume; leave out --resume"),
         (("train",), ["--resume", "--max-steps", "3"], "--resume goes on with the settings of the run"),
         (("train",), ["--resume", "--search", "3"], "--resume goes on with the settings of the run"),

@@ -12,6 +12,7 @@ from rerank_plugin.training.losses import (
     ClickModel,
     binary_cross_entropy,
     lambda_loss,
+    listwise_distillation,
     listwise_softmax,
     margin_mse,
     pairwise_logistic,
@@ -57,7 +58,9 @@ SINGLES: dict[str, Loss] = {
     "soft_cross_entropy": soft_cross_entropy,
     "clicks": clicks,
 }
-LOSSES: dict[str, Loss] = {**ORDERS, **SINGLES, "margin_mse of all": all_margins}
+#: Those whose labels are a teacher's scores.
+TAUGHT: dict[str, Loss] = {"margin_mse of all": all_margins, "listwise_distillation": listwise_distillation}
+LOSSES: dict[str, Loss] = {**ORDERS, **SINGLES, **TAUGHT}
 
 
 def batch(scores: Any, grades: Any, mask: Any = None) -> tuple[Tensor, Tensor, Tensor]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -43,6 +47,37 @@ def test_a_judged_negative_stays_however_it_looks() -> None:
     one = window("q", TEXTS, [1], cosines=[0.9, 0.5, *[0.1] * 10])
     judged = Window(one.request, None, {"d1": 1, "d0": 0})
     assert "d0" in {each.doc_id for group in groups([judged]) for each in group.candidates}
+
+
+def seen(window: Window, **more: float) -> dict[str, set[bool]]:
+    """Document -> whether its label is believed, over many groups."""
+    found: dict[str, set[bool]] = {}
+    for group in groups([window], count=80, **more):
+        assert len(group.labelled) == len(group.taught) == len(group.candidates)
+        for candidate, labelled in zip(group.candidates, group.labelled, strict=True):
+            found.setdefault(candidate.doc_id, set()).add(labelled)
+    return found
+
+
+def test_what_teachers_find_likelier_is_learned_from_without_a_label() -> None:
+    one = window("q", TEXTS, [1], cosines=[0.9, 0.5, *[0.1] * 10])
+    said = np.array([-1.0, 0.0, math.log(2) - 0.01, math.log(2) + 0.01, *[-2.0] * 6, math.nan, math.nan])
+    taught = replace(one, taught=said)
+    found = seen(taught, denoise=2.0)
+    assert {doc for doc, labels in found.items() if labels == {False}} == {"d3"}
+    assert found["d0"] == {True}  # whatever the cosine says
+    assert found.keys() == {f"d{place}" for place in range(10)}  # no teacher looked at the last two
+    assert {doc for doc, labels in seen(taught, denoise=0.5).items() if labels == {False}} == {"d2", "d3"}
+    assert {doc for doc, labels in seen(taught, denoise=0.0).items() if labels == {True}} == {"d1"}
+    judged = replace(taught, judgments={"d1": 1, "d3": 0})
+    assert seen(judged, denoise=2.0)["d3"] == {True}
+
+
+def test_what_teachers_say_goes_with_its_candidate() -> None:
+    said = np.arange(12.0)
+    for group in groups([replace(window("q", TEXTS, [1]), taught=said)]):
+        assert group.taught == tuple(float(each.doc_id[1:]) for each in group.candidates)
+    assert groups([window("q", TEXTS, [1])])[0].taught == ()
 
 
 def test_places_in_a_group_say_nothing() -> None:

@@ -15,10 +15,11 @@ import torch
 from transformers import TrainerCallback
 
 from rerank_plugin.config import together
+from rerank_plugin.domain.candidate import Candidate
 from rerank_plugin.domain.factors import Weights
 from rerank_plugin.ranking.relevance import Fit, RelevanceHead
 from rerank_plugin.ranking.types import RankRequest
-from rerank_plugin.training.calibrate import Window
+from rerank_plugin.training.calibrate import Window, ndcg_at_10
 from rerank_plugin.training.groups import Groups
 from rerank_plugin.training.loop import Trained, Validation, last_checkpoint, seeded, train
 from rerank_plugin.training.mix import Mix
@@ -146,6 +147,25 @@ def test_a_query_that_finds_nothing_validates_as_zero() -> None:
     nothing = Window(RankRequest(query="nothing", candidates=()), None, {"d9": 1})
     both, one = (validating(some)(mix) for some in ([*found, nothing], found))
     assert both == pytest.approx(one * 2 / 3)
+
+
+def test_the_start_is_measured_on_what_training_reads() -> None:
+    """Before: the cosines that were recorded, of the whole text by what serves. Then: those of the tokens read here."""
+    found = [replace(each, request=replace(each.request, candidates=cosines_of_a_judge(each))) for each in windows(6)]
+    mix = Mix(small_trunk(), fit=FIT, weights=Weights(), opened=-1.0, balance=balance_of(SETTINGS))
+    recorded, again = validating(found, fresh=False), validating(found)
+    assert again.before == recorded.before == 1.0
+    recorded.begin(mix)
+    again.begin(mix)
+    assert recorded.before == 1.0
+    assert again.before == ndcg_at_10(again._scored_by(mix), HEAD, Weights()) < 1.0
+
+
+def cosines_of_a_judge(found: Window) -> tuple[Candidate, ...]:
+    """The candidates with cosines that put the relevant one first."""
+    return tuple(
+        replace(each, cosine=9.0 if each.doc_id in found.judgments else 0.0) for each in found.request.candidates
+    )
 
 
 def test_it_ends_early(tmp_path: Path) -> None:

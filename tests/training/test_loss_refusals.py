@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from harness.losses import LOSSES, ORDERS, Loss, batch
+from harness.losses import LOSSES, ORDERS, TAUGHT, Loss, batch
 from rerank_plugin.errors import ConfigError, DataError
 from rerank_plugin.training.losses import (
     ClickModel,
@@ -15,7 +15,6 @@ from rerank_plugin.training.losses import (
     cross_entropy,
     lambda_loss,
     listwise_softmax,
-    margin_mse,
     reversed_gradient,
     soft_cross_entropy,
     squared_error,
@@ -53,8 +52,9 @@ def test_other_refusals() -> None:
         lambda_loss(scores, grades, mask, k=0)
     with pytest.raises(ConfigError, match="positives"):
         binary_cross_entropy(scores, grades, mask, positive_weight=0.0)
-    with pytest.raises(DataError, match="teacher"):
-        margin_mse(scores, grades * math.nan, mask)
+    for loss in TAUGHT.values():
+        with pytest.raises(DataError, match="teacher"):
+            loss(scores, grades * math.nan, mask)
     with pytest.raises(DataError, match="sigmoid"):
         squared_error(scores + 1, grades, mask)
     with pytest.raises(DataError, match="candidates"):

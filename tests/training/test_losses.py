@@ -12,12 +12,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.losses import LOSSES, ORDERS, Loss, all_margins, batch, differentiated, padded
+from harness.losses import LOSSES, ORDERS, TAUGHT, Loss, batch, differentiated, padded
 from rerank_plugin.training.calibrate import listwise_slopes
 from rerank_plugin.training.losses import (
     binary_cross_entropy,
     cross_entropy,
     lambda_loss,
+    listwise_distillation,
     listwise_softmax,
     margin_mse,
     pairwise_logistic,
@@ -101,6 +102,18 @@ def test_margin_mse_by_hand() -> None:
     assert margin_mse(teacher + 7, teacher, mask).item() == pytest.approx(0, abs=1e-12)
 
 
+def test_listwise_distillation_by_hand() -> None:
+    # The teacher says 1/4 and 3/4, the student 1/2 and 1/2; the third is padding, the second query a single candidate.
+    scores, teacher, mask = batch(
+        [[5, 5, 9], [1, 0, 0]], [[0, LN3, 7], [2, 0, 0]], [[True, True, False], [True, False, False]]
+    )
+    expected = math.log(0.25 / 0.5) / 4 + 3 * math.log(0.75 / 0.5) / 4
+    value, gradient = differentiated(listwise_distillation, (scores, teacher, mask))
+    assert value == pytest.approx(expected)
+    assert gradient.tolist() == [pytest.approx([0.5 - 0.25, 0.5 - 0.75, 0]), [0, 0, 0]]
+    assert listwise_distillation(teacher + 7, teacher, mask).item() == pytest.approx(0, abs=1e-12)
+
+
 def test_binary_cross_entropy_by_hand() -> None:
     given = batch([[0, LN3]], [[2, 0]])  # ln 2 for the relevant one, ln(1 + 3) for the other
     assert binary_cross_entropy(*given).item() == pytest.approx((LN2 + 2 * LN2) / 2)
@@ -172,8 +185,9 @@ def test_equal_labels_and_single_candidates_give_zero(loss: Loss, grade: float, 
 
 
 def test_one_candidate_has_no_margin_and_one_class_no_choice() -> None:
-    value, gradient = differentiated(all_margins, batch([[5.0]], [[1.0]]))
-    assert (value, gradient.tolist()) == (0.0, [[0.0]])
+    for loss in TAUGHT.values():
+        value, gradient = differentiated(loss, batch([[5.0]], [[1.0]]))
+        assert (value, gradient.tolist()) == (0.0, [[0.0]])
     logits = torch.ones((2, 1), requires_grad=True)
     for mask in (torch.tensor([True, True]), torch.tensor([False, False])):
         value = cross_entropy(logits, torch.tensor([0, 0]), mask)
@@ -212,7 +226,7 @@ def test_padding_changes_nothing(loss: Loss, lists: list[list[tuple[float, float
     assert not wider[~given_more[2]].any()
 
 
-@pytest.mark.parametrize("loss", [*ORDERS.values(), all_margins], ids=[*ORDERS, "all margins"])
+@pytest.mark.parametrize("loss", [*ORDERS.values(), *TAUGHT.values()], ids=[*ORDERS, *TAUGHT])
 @given(lists=queries, seed=st.integers(0, 99))
 def test_order_of_candidates_and_queries_changes_nothing(
     loss: Loss, lists: list[list[tuple[float, float]]], seed: int

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -61,7 +63,55 @@ def test_it_starts_at_the_order_of_the_fit() -> None:
 def test_a_batch_moves_as_a_whole() -> None:
     moved = Collator(tokenizer())([group(), group(2)])["batch"].to("meta", non_blocking=True)
     parts = [*moved.rows.values(), moved.mask, moved.given, moved.utilities, moved.known, moved.gates, moved.grades]
+    parts += [moved.labelled]
     assert {each.device.type for each in parts} == {"meta"}
+
+
+def taught(one: Group, *said: float, labelled: tuple[bool, ...] = ()) -> Group:
+    return replace(one, taught=said, labelled=labelled)
+
+
+def test_teachers_speak_of_relevance_and_labels_of_the_final_order() -> None:
+    """A student that says what the teacher says has nothing to learn from it, whatever the factors add."""
+    tested, collate = mix(), Collator(tokenizer())
+    one, settings = group(), Settings(authority_loss=0, freshness_loss=0, novelty_loss=0, popularity_loss=0)
+    plain = collate([one])["batch"]
+    assert plain.taught is None
+    with torch.no_grad():
+        said = tested(plain)
+        labels = losses_of(said, plain, settings)["relevance"].item()
+    assert (said.z_final - said.relevance)[0].tolist() == pytest.approx(
+        [
+            sum(WEIGHTS[factor] * gate * (use - 0.5) for factor, gate, use in zip(PRIORS, one.gates, uses, strict=True))
+            for uses in one.utilities
+        ],
+        abs=1e-5,
+    )
+    agreed = taught(one, *(said.relevance[0] + 3.0).tolist())
+    for loss in ("listwise", "margin_mse"):
+        for share in (0.0, 0.25, 1.0):
+            told = replace(settings, distill=share, distill_loss=loss)
+            batch = collate([agreed])["batch"]
+            assert batch.to("meta").taught is not None
+            assert losses_of(said, batch, told)["relevance"].item() == pytest.approx((1 - share) * labels, abs=1e-5)
+    against = collate([taught(one, *(-said.relevance[0]).tolist())])["batch"]
+    for loss in ("listwise", "margin_mse"):
+        told = replace(settings, distill=1.0, distill_loss=loss)
+        assert losses_of(said, against, told)["relevance"].item() > 0.01
+
+
+def test_a_label_that_is_not_believed_counts_for_nothing() -> None:
+    tested, collate, settings = mix(), Collator(tokenizer()), Settings(distill=0.0)
+    one = group()
+    doubted = taught(one, 0.0, 0.0, 0.0, 0.0, labelled=(True, True, False, True))
+    without = [place for place in range(4) if place != 2]
+    fewer = Group(one.query, tuple(one.candidates[p] for p in without), tuple(one.grades[p] for p in without), one.top)
+    with torch.no_grad():
+        found, expected = (
+            losses_of(tested(batch), batch, settings)["relevance"].item()
+            for batch in (collate([each])["batch"] for each in (doubted, fewer))
+        )
+    assert found == pytest.approx(expected, abs=1e-5)
 
 
 def test_padding_changes_nothing() -> None:
