@@ -52,7 +52,7 @@ from rerank_plugin.training.settings import Settings, read_settings
 from rerank_plugin.training.two_mode import CLOSED, TwoModeModel, load_backbone, shipped_backbone
 from rerank_plugin.wiring import Setup
 from rerank_plugin.wiring.corpus import corpus_splits
-from rerank_plugin.wiring.learning import Found, Learning, Splits, drawn, read_splits
+from rerank_plugin.wiring.learning import TEACHER_SCORES, Found, Learning, Splits, drawn, read_splits
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -232,6 +232,9 @@ class Table:
             parts[own]["train"] = self.found[own]["train"]
         if recipe.corpus:
             parts[f"{own}/corpus"] = self.found[f"{own}/corpus"]
+        scores = folder / TEACHER_SCORES
+        if not scores.is_symlink():
+            scores.symlink_to(self._out.resolve() / TEACHER_SCORES)  # one file: no recipe asks for a score again
         learning = self._learning(settings, [], folder, self._teachers if recipe.teachers else [])
         _tell(f"{folder.name}: training ...")
         done, mix, _ = learning.learned(parts, resume=True)
