@@ -6,7 +6,7 @@ Each collection is loaded as `rerank-index load` does, with vectors of the shipp
 regression with soft labels on the vector, its penalty chosen out of fold, is fitted on the documents whose features
 stay visible, and predicts the hidden ones. In their place stand: 1/2 (what serving does), the visible documents' mean,
 the head, or the truth. Per factor: squared error and Spearman's correlation on the hidden documents. For the order,
-gates as the queries ask: nDCG@10 (linear gain) of the test queries, the true utilities of the first ten, and how many of
+gates as the queries ask: nDCG@10 (linear gain) of the test queries, true utilities of the first ten, and how many of
 the first ten of the order by all true features are among them. Each query's mean over the drawings is paired.
 """
 
