@@ -40,7 +40,7 @@ class FactorTerm:
     gate: float
     #: weight * gate * (utility - 1/2), in log-odds.
     contribution: float
-    #: Where the utility came from: ``feature``, ``mixed``, ``head`` or ``missing`` (then the utility is 1/2).
+    #: Where the utility came from: ``feature``, or ``missing`` (then it is 1/2).
     origin: str
 
 
