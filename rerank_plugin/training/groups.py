@@ -22,6 +22,7 @@ from rerank_plugin.ranking.gate import query_gates
 from rerank_plugin.ranking.ranker import top_score
 
 if TYPE_CHECKING:
+    from rerank_plugin.training.augment import Augment
     from rerank_plugin.training.calibrate import Window
 
 
@@ -70,12 +71,14 @@ class Groups:
     :param margin: an unjudged candidate is left out where its cosine exceeds the relevant one's by more than this.
     :param denoise: in windows that were taught, an unjudged candidate has no label where its odds exceed so many times
         those of the relevant one; only what teachers looked at is drawn.
+    :param augment: rewords the queries, each group's on its own.
     :raises DataError: no window has both a relevant and another candidate.
     """
 
     def __init__(
-        self, windows: Sequence[Window], *, size: int, count: int, margin: float, seed: int, denoise: float = 1.0
-    ) -> None:
+        self, windows: Sequence[Window], *, size: int, count: int, margin: float, seed: int, denoise: float = 1.0,
+        augment: Augment | None = None,
+    ) -> None:  # fmt: skip
         self._windows = [each for each in windows if (each.grades > 0).any() and (each.grades <= 0).any()]
         if not self._windows:
             raise DataError(
@@ -83,6 +86,7 @@ class Groups:
             )
         self._size, self._count, self._margin, self._seed = size, count, margin, seed
         self._denoise = math.log(denoise) if denoise > 0 else -math.inf
+        self._augment = augment
 
     @property
     def usable(self) -> int:
@@ -119,8 +123,9 @@ class Groups:
         ]
         chosen = [relevant, *_hard_first(others, self._size - 1, rng)]
         rng.shuffle(chosen)  # a place in the group must say nothing
+        query = window.request.query
         return Group(
-            window.request.query,
+            query if self._augment is None else self._augment(query, rng),
             tuple(candidates[place] for place in chosen),
             tuple(grades[place] for place in chosen),
             top_score(candidates),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rerank_plugin.errors import ConfigError, os_error_line
+from rerank_plugin.training.augment import rewordings_of
 from rerank_plugin.training.selfsupervised import kinds_of
 
 #: Settings that are one of a few words.
@@ -120,6 +121,10 @@ class Settings:
     #: Queries cut out of the collection's own documents, and what they are: see ``selfsupervised.KINDS``.
     corpus_queries: int = _within(0, 1e6, 0)
     corpus_kinds: str = "title,sentence,span"
+    #: Share of the training queries that are read in another wording, how, and a file of synonyms: see ``augment``.
+    augment: float = _within(0, 1, 0.0)
+    augment_kinds: str = "drop,swap,slip"
+    synonyms: str = ""
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -131,6 +136,7 @@ class Settings:
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
         kinds_of(self.corpus_kinds)
+        rewordings_of(self.augment_kinds)
 
     def groups_of_run(self, processes: int) -> int:
         """How many groups all steps take together, where so many processes share a step."""

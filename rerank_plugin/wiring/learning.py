@@ -172,8 +172,10 @@ class Learning:
         :raises RerankError: the start cannot be trained, or a collection cannot be searched.
         """
         from rerank_plugin.models.folder import ModelFolder, update_manifest
+        from rerank_plugin.training.augment import augment_of
         from rerank_plugin.training.calibrate import equal_weights, fit_head
 
+        augment_of(self.settings)  # a table that cannot be read is told before there is any work to lose
         found = self.windows(self.start.path)
         trained = self._trained(found, precision, resume)
         kept, after, served = trained.best_step > 0, found, {}
@@ -268,6 +270,7 @@ class Learning:
         from rerank_plugin.domain.factors import Weights
         from rerank_plugin.models.tokens import TextTokenizer
         from rerank_plugin.ranking.relevance import RelevanceHead
+        from rerank_plugin.training.augment import augment_of
         from rerank_plugin.training.groups import Groups
         from rerank_plugin.training.loop import Validation, seeded, train
         from rerank_plugin.training.mix import Mix
@@ -290,6 +293,7 @@ class Learning:
             margin=settings.margin,
             denoise=settings.denoise,
             seed=settings.seed,
+            augment=augment_of(settings),
         )
         dev = _of_part(found, "dev")
         fresh, most = settings.moves_vectors, settings.validate_window
