@@ -31,6 +31,7 @@ def calibrate(model: Path, datasets: tuple[Path, ...], split: str, now: datetime
     from rerank_plugin.evaluation.collection import read_beir
     from rerank_plugin.models.folder import ModelFolder, update_manifest
     from rerank_plugin.training.calibrate import equal_weights, fit_head, ndcg_at_10
+    from rerank_plugin.training.reliability import reliability
 
     collections = [read_beir(folder, split) for folder in datasets]
     windows = []
@@ -46,12 +47,15 @@ def calibrate(model: Path, datasets: tuple[Path, ...], split: str, now: datetime
         for collection, found in zip(collections, windows, strict=True)
     }
     result = {"relevance": head.to_manifest(), "weights": weights.as_dict()}
-    measured = {"calibration": {"split": split, "queries": fitted, "nDCG@10": ndcg}}
+    believed = reliability({each.name: found for each, found in zip(collections, windows, strict=True)})
+    measured = {"calibration": {"split": split, "queries": fitted, "nDCG@10": ndcg, "reliability": believed}}
     update_manifest(model, **result, metrics={**ModelFolder.open(model).manifest.metrics, **measured})
     if as_json:
-        common.print_json({**result, "queries": fitted, "nDCG@10": ndcg})
+        common.print_json({**result, "queries": fitted, "nDCG@10": ndcg, "reliability": believed})
     else:
         for case, fit in head.to_manifest().items():
             click.echo(f"{case:12} " + "  ".join(f"{name} {value:+.3f}" for name, value in fit.items()))
         click.echo("weights      " + "  ".join(f"{name} {value:.1f}" for name, value in weights.as_dict().items()))
+        for name, said in believed.items():
+            click.echo(f"{name}: expected calibration error {said['error']:.4f}, {said['base_rate']:.4f} are relevant")
         click.echo(f"written to {model / 'manifest.json'}")

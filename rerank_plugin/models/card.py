@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rerank_plugin.models.folder import ModelFolder
 
 CARD_FILE = "CARD.md"
 NOTICE_FILE = "NOTICE"
+#: Characters of a bar from 0 to 1.
+BAR = 40
 #: Backbone whose origin we can vouch for.
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -35,6 +38,11 @@ _LIMITS = """\
 def card(folder: ModelFolder) -> str:
     """The model card in Markdown, from the manifest alone: the same folder gives the same card."""
     manifest = folder.manifest
+    metrics = dict(manifest.metrics)
+    calibration = dict(metrics.get("calibration") or {})
+    believed = calibration.pop("reliability", {})
+    if believed:
+        metrics["calibration"] = calibration  # the rest has a table of its own
     origin = _MINILM_ORIGIN if manifest.backbone == MINILM else f"{manifest.backbone}; see its own card.\n"
     return "\n".join(
         (
@@ -60,8 +68,9 @@ def card(folder: ModelFolder) -> str:
             "",
             f"Weights in log-odds: `{_short(manifest.weights)}`",
             "",
-            f"Measured: `{_short(manifest.metrics)}`",
+            f"Measured: `{_short(metrics)}`",
             "",
+            *_reliability(believed),
         )
     )
 
@@ -92,6 +101,32 @@ def _changes(folder: ModelFolder) -> str:
             "- Linear layers and word table in eight bits, activations quantised per token: `rerank model quantize`.\n"
         )
     return text
+
+
+def _reliability(believed: Mapping[str, Any]) -> Iterator[str]:
+    """Reliability diagrams, a row for each tenth of the candidates."""
+    if believed:
+        yield "## Can the relevance be believed?"
+        yield ""
+        yield "Of a tenth of the candidates each: what the model says, and how many are judged relevant; on queries"
+        yield "that its scale was not fitted on. Both the same is perfect; the expected calibration error is their"
+        yield "mean distance."
+        yield ""
+    for name, said in believed.items():
+        yield f"### {name}: expected calibration error {said['error']:.3f}, {said['base_rate']:.3f} are relevant"
+        yield ""
+        yield "| said | relevant | candidates | |"
+        yield "|---|---|---|---|"
+        for mean, share, count in said["bins"]:
+            yield f"| {mean:.3f} | {share:.3f} | {count} | `{_bar(mean, share)}` |"
+        yield ""
+
+
+def _bar(mean: float, share: float) -> str:
+    """``=`` as far as what is relevant, ``|`` where the model says that it ends."""
+    cells = ["=" if place < round(share * BAR) else " " for place in range(BAR + 1)]
+    cells[round(mean * BAR)] = "|"
+    return "".join(cells)
 
 
 def _short(value: Any) -> str:

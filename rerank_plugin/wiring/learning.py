@@ -174,6 +174,7 @@ class Learning:
         from rerank_plugin.models.folder import ModelFolder, update_manifest
         from rerank_plugin.training.augment import augment_of
         from rerank_plugin.training.calibrate import equal_weights, fit_head
+        from rerank_plugin.training.reliability import reliability
 
         augment_of(self.settings)  # a table that cannot be read is told before there is any work to lose
         found = self.windows(self.start.path)
@@ -209,7 +210,10 @@ class Learning:
             "gradient_conflict": trained.conflict and round(trained.conflict, 4),
             "test": test,
         }
-        metrics = {} if kept else self.start.manifest.metrics  # the start's own still hold where it is what was written
+        metrics = self.start.manifest.metrics  # its own still hold where it is what was written
+        if kept:
+            believed = reliability({name: windows["dev"] for name, windows in after.items()}, seed=self.settings.seed)
+            metrics = {"calibration": {"split": "dev", "reliability": believed}}
         return update_manifest(self.out, metrics={**metrics, "training": account})
 
     def follow(self, *, resume: bool) -> None:

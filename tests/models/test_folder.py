@@ -49,6 +49,18 @@ def test_the_card_that_ships_is_that_of_the_manifest_that_ships() -> None:
         assert told.strip() == text.strip(), f"make it again: rerank model card {default_model_folder()} --write"
 
 
+def test_the_card_draws_how_far_relevance_can_be_believed(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(default_model_folder(), folder)
+    believed = {"cars": {"error": 0.1, "base_rate": 0.25, "bins": [[0.25, 0.5, 7], [0.75, 0.5, 8]]}}
+    update_manifest(folder, metrics={"calibration": {"split": "train", "reliability": believed}})
+    told = card(ModelFolder.open(folder))
+    assert "### cars: expected calibration error 0.100, 0.250 are relevant" in told
+    assert "| 0.250 | 0.500 | 7 | `==========|=========                     ` |" in told
+    assert "| 0.750 | 0.500 | 8 | `====================          |          ` |" in told
+    assert 'Measured: `{"calibration": {"split": "train"}}`' in told
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
