@@ -10,7 +10,7 @@ from rerank_plugin.models.folder import ModelFolder
 
 CARD_FILE = "CARD.md"
 NOTICE_FILE = "NOTICE"
-#: Characters of a bar from 0 to 1.
+#: Characters of a bar from 0 to the highest number of its table.
 BAR = 40
 #: Backbone whose origin we can vouch for.
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
@@ -110,20 +110,21 @@ def _reliability(believed: Mapping[str, Any]) -> Iterator[str]:
         yield ""
         yield "Of a tenth of the candidates each: what the model says, and how many are judged relevant; on queries"
         yield "that its scale was not fitted on. Both the same is perfect; the expected calibration error is their"
-        yield "mean distance."
+        yield "mean distance. In the bar `=` is what is relevant, `|` where the model says that it ends."
         yield ""
     for name, said in believed.items():
         yield f"### {name}: expected calibration error {said['error']:.3f}, {said['base_rate']:.3f} are relevant"
         yield ""
         yield "| said | relevant | candidates | |"
         yield "|---|---|---|---|"
+        top = max((max(mean, share) for mean, share, _ in said["bins"]), default=0.0) or 1.0
         for mean, share, count in said["bins"]:
-            yield f"| {mean:.3f} | {share:.3f} | {count} | `{_bar(mean, share)}` |"
+            yield f"| {mean:.4f} | {share:.4f} | {count} | `{_bar(mean / top, share / top)}` |"
         yield ""
 
 
 def _bar(mean: float, share: float) -> str:
-    """``=`` as far as what is relevant, ``|`` where the model says that it ends."""
+    """What was said and what is relevant, each as a share of the bar."""
     cells = ["=" if place < round(share * BAR) else " " for place in range(BAR + 1)]
     cells[round(mean * BAR)] = "|"
     return "".join(cells)
