@@ -32,7 +32,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -40,22 +40,19 @@ from rerank_plugin.cli.loading import filled
 from rerank_plugin.domain.factors import Weights
 from rerank_plugin.evaluation.collection import read_beir
 from rerank_plugin.evaluation.significance import paired
-from rerank_plugin.models.batches import Row, in_batches, padded
+from rerank_plugin.models.batches import Row
 from rerank_plugin.models.folder import ModelFolder, default_model_folder, write_whole
 from rerank_plugin.models.tokens import TextTokenizer
 from rerank_plugin.ranking.relevance import CASES, Fit, RelevanceHead
 from rerank_plugin.training.balance import Balance
 from rerank_plugin.training.calibrate import Window, in_final_order, ndcg_by_query
-from rerank_plugin.training.loop import BUDGET, head_of
+from rerank_plugin.training.loop import head_of, outputs
 from rerank_plugin.training.mix import Mix
 from rerank_plugin.training.settings import Settings, read_settings
 from rerank_plugin.training.two_mode import CLOSED, TwoModeModel, load_backbone, shipped_backbone
 from rerank_plugin.wiring import Setup
 from rerank_plugin.wiring.corpus import corpus_splits
 from rerank_plugin.wiring.learning import TEACHER_SCORES, Found, Learning, Splits, drawn, read_splits
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 ROOT = Path(__file__).resolve().parents[1]
 CLOCK = datetime(2026, 1, 1, tzinfo=UTC)
@@ -272,8 +269,8 @@ class Table:
             return window, window
         asked, *read = self._tokenizer([window.request.query, *(each.text for each in candidates)])
         with torch.no_grad():
-            vectors = _outputs(trunk, [Row(each.ids, []) for each in (asked, *read)], 0)
-            logits = _outputs(trunk, [Row(asked.ids, each.ids) for each in read], 2)
+            vectors = outputs(trunk, [Row(each.ids, []) for each in (asked, *read)], 0)
+            logits = outputs(trunk, [Row(asked.ids, each.ids) for each in read], 2)
             query, texts = vectors[0], vectors[1:]
             features = torch.cat([query * texts, (query - texts).abs()], dim=-1)
             closed = features @ trunk.interaction_weight.cpu() + trunk.interaction_offset.cpu()
@@ -287,18 +284,6 @@ class Table:
             replace(window, request=request, interactions=said.double().numpy()) for said in (logits, closed)
         )
         return opened, shut
-
-
-def _outputs(trunk: TwoModeModel, rows: list[Row], output: int) -> Tensor:
-    """One output of the trunk per row, in the order given, on the processor."""
-    import torch
-
-    found: dict[int, Tensor] = {}
-    device = trunk.segment_bias.device
-    for batch in in_batches(rows, padded, budget=BUDGET):
-        said = trunk(**{name: torch.from_numpy(values).to(device) for name, values in batch.inputs.items()})
-        found |= dict(zip(batch.indices, said[output].cpu(), strict=True))
-    return torch.stack([found[place] for place in range(len(rows))])
 
 
 def shuffled(windows: list[Window], seed: int) -> list[Window]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -142,8 +142,26 @@ def together(environ: Mapping[str, str] = os.environ) -> tuple[int, int]:
     """The number of this process, from 0, among those that train together, and how many these are; (0, 1) alone.
 
     ``torchrun`` and ``accelerate launch`` say so to each process that they start.
+
+    :raises ConfigError: the environment says something else there.
     """
-    return int(environ.get("RANK", "0")), int(environ.get("WORLD_SIZE", "1"))
+    number, count = environ.get("RANK", "0"), environ.get("WORLD_SIZE", "1")
+    if not (number.isdecimal() and count.isdecimal() and int(number) < int(count)):
+        raise ConfigError(
+            f"RANK={number[:20]} and WORLD_SIZE={count[:20]} name no process of several; unset them or use torchrun"
+        )
+    return int(number), int(count)
+
+
+def several(name: str, words: str, allowed: Collection[str]) -> tuple[str, ...]:
+    """The words of a setting that takes some of ``allowed`` with commas between, in the order of ``allowed``.
+
+    :raises ConfigError: none, or one that is not allowed.
+    """
+    given = {word.strip() for word in words.split(",")}
+    if not given <= set(allowed):
+        raise ConfigError(f"{name} must be some of {', '.join(allowed)}, with commas between, got {words!r}")
+    return tuple(word for word in allowed if word in given)
 
 
 def _from_file(path: Path) -> Any:

@@ -101,3 +101,11 @@ def test_a_number_too_large_for_a_float_is_unknown() -> None:
 def test_who_trains_together() -> None:
     assert together({}) == (0, 1)
     assert together({"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "environ", [{"RANK": "first"}, {"RANK": "1"}, {"RANK": "-1", "WORLD_SIZE": "2"}, {"WORLD_SIZE": "0"}]
+)
+def test_an_environment_that_names_no_process_is_one_line(environ: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match=r"RANK=.* and WORLD_SIZE=.* name no process of several; unset them"):
+        together(environ)

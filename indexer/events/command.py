@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-def _log_options(command: _Command) -> _Command:
-    for option in (
+def _log_options(out: str) -> Callable[[_Command], _Command]:
+    """The options of what is made of a log.
+
+    :param out: what ``--out`` says of the file.
+    """
+    options = (
         click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON."),
         click.option("--now", metavar="ISO", help="Later events are not looked at.  [default: the time of the run]"),
         click.option(
@@ -31,6 +35,7 @@ def _log_options(command: _Command) -> _Command:
             show_default=True,
             help="What aggregates: spark is for logs that outgrow one machine (extra spark).",
         ),
+        click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help=out),
         click.option("--engine", help="Where ubi_queries and ubi_events of --events ubi are, http(s)://host:9200."),
         click.option(
             "--events",
@@ -39,9 +44,14 @@ def _log_options(command: _Command) -> _Command:
             required=True,
             help="An event log, as for load: JSONL, CSV or Parquet; for spark anything its workers can read.",
         ),
-    ):
-        command = option(command)
-    return command
+    )
+
+    def given(command: _Command) -> _Command:
+        for option in options:
+            command = option(command)
+        return command
+
+    return given
 
 
 @contextmanager
@@ -59,13 +69,7 @@ def _log(events: str | Ubi, engine: str | None) -> Iterator[str]:
 
 
 @click.command("clicks")
-@_log_options
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    required=True,
-    help="The table to write: .parquet, .csv or .jsonl.",
-)
+@_log_options("The table to write: .parquet, .csv or .jsonl.")
 @click.option("--judgments", type=FOLDER, help="A folder for queries.jsonl and qrels/train.tsv made of the table.")
 @click.option(
     "--least-actors",
@@ -115,13 +119,7 @@ def clicks_command(
 
 
 @click.command("counts")
-@_log_options
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    required=True,
-    help="The file to write: JSON lines of documents and their counts.",
-)
+@_log_options("The file to write: JSON lines of documents and their counts.")
 def counts_command(
     events: str | Ubi, engine: str | None, backend: str, out: Path, now: str | None, as_json: bool
 ) -> None:

@@ -84,9 +84,6 @@ def train(
     with ExitStack() as scratch:
         if settings.corpus_queries:
             splits += _asked_by_corpora(splits, where, scratch, settings)
-        if number == 0:
-            _keep(out, names, taught_by, settings, now)
-            meet()
 
         def load(name: str, model: Path) -> Setup:
             folder = Path(scratch.enter_context(tempfile.TemporaryDirectory(prefix="rerank-train-")))
@@ -95,6 +92,8 @@ def train(
         start = ModelFolder.open(default_model_folder())
         learning = Learning(splits, start, settings, out, load, common.progress, _teller(number), taught_by)
         if number == 0:
+            _keep(out, names, taught_by, settings, now)
+            meet()
             _show(learning.run(precision=precision, resume=resume), as_json)
         else:
             learning.follow(resume=resume)

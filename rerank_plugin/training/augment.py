@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rerank_plugin.config import several
 from rerank_plugin.errors import ConfigError, DataError, os_error_line
 
 if TYPE_CHECKING:
@@ -115,13 +116,10 @@ class Augment:
 def rewordings_of(kinds: str) -> list[Rewording]:
     """The rewordings of a setting.
 
-    :param kinds: names of ``REWORDINGS`` with commas between.
+    :param kinds: names of ``REWORDINGS`` with commas between; empty is none.
     :raises ConfigError: one is unknown.
     """
-    named = [each.strip() for each in kinds.split(",") if each.strip()]
-    if not set(named) <= set(REWORDINGS):
-        raise ConfigError(f"augment_kinds must be some of {', '.join(REWORDINGS)}, with commas between, got {kinds!r}")
-    return [REWORDINGS[each] for each in dict.fromkeys(named)]
+    return [REWORDINGS[each] for each in (several("augment_kinds", kinds, REWORDINGS) if kinds.strip() else ())]
 
 
 def augment_of(settings: Settings) -> Augment | None:

@@ -104,10 +104,10 @@ class Validation:
             return window  # nothing was found: it counts as 0 whatever is trained
         texts = [each.text for each in window.request.candidates]
         asked, *read = self._tokenizer([window.request.query, *texts])
-        interactions = _run(trunk, [Row(asked.ids, each.ids) for each in read], 2)
+        interactions = outputs(trunk, [Row(asked.ids, each.ids) for each in read], 2)
         candidates = window.request.candidates
         if self._fresh:
-            vectors = _run(trunk, [Row(each.ids, []) for each in (asked, *read)], 0)
+            vectors = outputs(trunk, [Row(each.ids, []) for each in (asked, *read)], 0)
             cosines = (vectors[1:] @ vectors[0]).tolist()
             candidates = tuple(
                 replace(each, cosine=cosine if each.text.strip() else None)
@@ -124,7 +124,7 @@ def _first(window: Window, most: int, head: RelevanceHead, weights: Weights) -> 
     return replace(window, request=replace(window.request, candidates=kept), interactions=None)
 
 
-def _run(trunk: nn.Module, rows: Sequence[Row], output: int) -> Tensor:
+def outputs(trunk: nn.Module, rows: Sequence[Row], output: int) -> Tensor:
     """One output of the trunk per row, in the order given, on the processor."""
     device = next(trunk.parameters()).device
     found: dict[int, Tensor] = {}

@@ -14,7 +14,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rerank_plugin.errors import ConfigError
+from rerank_plugin.config import several
 
 #: What a query can be made of.
 KINDS = ("title", "sentence", "span")
@@ -51,10 +51,7 @@ def kinds_of(words: str) -> tuple[str, ...]:
 
     :raises ConfigError: none, or one that there is not.
     """
-    named = {word.strip() for word in words.split(",")}
-    if not named <= set(KINDS):
-        raise ConfigError(f"corpus_kinds must be some of {', '.join(KINDS)}, with commas between, got {words!r}")
-    return tuple(kind for kind in KINDS if kind in named)
+    return several("corpus_kinds", words, KINDS)
 
 
 def place_of(seed: int, doc_id: str) -> bytes:

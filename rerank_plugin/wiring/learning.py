@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rerank_plugin.evaluation.collection import Collection, Query
     from rerank_plugin.models.folder import ModelFolder
     from rerank_plugin.ranking.relevance import RelevanceHead
+    from rerank_plugin.training.augment import Augment
     from rerank_plugin.training.calibrate import Window
     from rerank_plugin.training.loop import Trained
     from rerank_plugin.training.mix import Mix
@@ -163,6 +164,13 @@ class Learning:
     teaching: dict[str, Any] = field(default_factory=dict, init=False)
     #: How a search for settings went; empty before and without.
     searched: dict[str, Any] = field(default_factory=dict, init=False)
+    #: What rewords training queries; made here, so that a table that cannot be read is told before there is any work.
+    augment: Augment | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        from rerank_plugin.training.augment import augment_of
+
+        self.augment = augment_of(self.settings)
 
     def run(self, *, precision: str, resume: bool) -> ModelFolder:
         """Trains, exports, fits the numbers of the new folder and compares on the test splits.
@@ -172,11 +180,9 @@ class Learning:
         :raises RerankError: the start cannot be trained, or a collection cannot be searched.
         """
         from rerank_plugin.models.folder import ModelFolder, update_manifest
-        from rerank_plugin.training.augment import augment_of
         from rerank_plugin.training.calibrate import equal_weights, fit_head
         from rerank_plugin.training.reliability import reliability
 
-        augment_of(self.settings)  # a table that cannot be read is told before there is any work to lose
         found = self.windows(self.start.path)
         trained = self._trained(found, precision, resume)
         kept, after, served = trained.best_step > 0, found, {}
@@ -274,7 +280,6 @@ class Learning:
         from rerank_plugin.domain.factors import Weights
         from rerank_plugin.models.tokens import TextTokenizer
         from rerank_plugin.ranking.relevance import RelevanceHead
-        from rerank_plugin.training.augment import augment_of
         from rerank_plugin.training.groups import Groups
         from rerank_plugin.training.loop import Validation, seeded, train
         from rerank_plugin.training.mix import Mix
@@ -297,7 +302,7 @@ class Learning:
             margin=settings.margin,
             denoise=settings.denoise,
             seed=settings.seed,
-            augment=augment_of(settings),
+            augment=self.augment,
         )
         dev = _of_part(found, "dev")
         fresh, most = settings.moves_vectors, settings.validate_window

@@ -232,6 +232,11 @@ def test_loads_keep_their_state_apart(tmp_path: Path, monkeypatch: pytest.Monkey
         (("train",), ["--resume", "--search", "3"], "--resume goes on with the settings of the run"),
         (("train",), ["--set", "speed=1"], "unknown setting 'speed'"),
         (("train",), ["--config", "missing.toml"], "missing.toml"),
+        (
+            ("train", "dev"),
+            ["--set", "augment=.5", "--set", "synonyms=none.txt"],
+            "none.txt: No such file or directory",
+        ),
     ],
 )
 def test_mistakes_are_one_line_and_write_nothing(

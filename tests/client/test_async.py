@@ -96,6 +96,32 @@ def test_the_loop_goes_on_while_the_model_works() -> None:
     asyncio.run(searched())
 
 
+class Asked(FakeRanker):
+    """Notes in which threads it is asked whether it can read a query."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: list[int] = []
+
+    def refusal(self, query: str) -> str:
+        self.threads.append(threading.get_ident())
+        return ""
+
+
+def test_a_model_is_opened_in_a_thread_and_an_open_one_is_asked_on_the_loop() -> None:
+    async def searched() -> None:
+        ranker = Asked()
+        client = dropped_in(books(), ranker)
+        for word in ("graph", "book"):
+            found = await client.search(index="books", body={"query": {"match": {"text": word}}})
+            assert found["rerank"]["status"] == "applied"
+        first, second = ranker.threads
+        assert first != threading.get_ident()
+        assert second == threading.get_ident()
+
+    asyncio.run(searched())
+
+
 def test_a_cancelled_search_is_cancelled_and_sends_nothing_more() -> None:
     async def searched() -> None:
         engine, ranker = books(), Waiting()
