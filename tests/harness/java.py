@@ -1,4 +1,4 @@
-"""Finds a Java that OpenSearch 3 runs on."""
+"""Finds a Java that OpenSearch 3 runs on, or that something else does."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _SHELVES = (
 )
 
 
-def java_home() -> Path | None:
+def java_home(least: int = LEAST, most: int = 999) -> Path | None:
     """The first that will do: named by the environment, on PATH, installed; None where there is none."""
     for home in _candidates():
         version = java_version(home)
-        if version is not None and version >= LEAST:
+        if version is not None and least <= version <= most:
             return home
     return None
 
