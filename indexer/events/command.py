@@ -135,7 +135,8 @@ def counts_command(
         found = summarise(log, now=clock_of(now), backend=backend)
     with out.open("w", encoding="utf-8") as lines:
         for doc_id in sorted(found.counts):
-            lines.write(json.dumps({"_id": doc_id, **found.counts[doc_id]}, ensure_ascii=False) + "\n")
+            counts = dict(sorted(found.counts[doc_id].items()))  # backends give kinds in any order
+            lines.write(json.dumps({"_id": doc_id, **counts}, ensure_ascii=False) + "\n")
     account = {"file": str(out), "documents": len(found.counts), **found.account}
     if as_json:
         click.echo(json.dumps(account))

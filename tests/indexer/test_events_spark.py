@@ -160,6 +160,7 @@ def test_the_command_counts_on_spark(tmp_path: Path, capsys: pytest.CaptureFixtu
         told[backend] = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
     assert [each.pop("_id") for each in told["spark"]] == [each.pop("_id") for each in told["duckdb"]]
     assert told["spark"] == [pytest.approx(each, rel=1e-9) for each in told["duckdb"]]
+    assert [list(each) for each in told["spark"]] == [sorted(each) for each in told["duckdb"]]
 
 
 def test_a_log_that_is_not_there_is_one_line(tmp_path: Path) -> None:
