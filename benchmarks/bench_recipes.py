@@ -40,7 +40,6 @@ from rerank_plugin.cli.loading import filled
 from rerank_plugin.domain.factors import Weights
 from rerank_plugin.evaluation.collection import read_beir
 from rerank_plugin.evaluation.significance import paired
-from rerank_plugin.models.batches import Row
 from rerank_plugin.models.folder import ModelFolder, default_model_folder, write_whole
 from rerank_plugin.models.tokens import TextTokenizer
 from rerank_plugin.ranking.relevance import CASES, Fit, RelevanceHead
@@ -49,7 +48,7 @@ from rerank_plugin.training.calibrate import Window, in_final_order, ndcg_by_que
 from rerank_plugin.training.loop import head_of, outputs
 from rerank_plugin.training.mix import Mix
 from rerank_plugin.training.settings import Settings, read_settings
-from rerank_plugin.training.two_mode import CLOSED, TwoModeModel, load_backbone, shipped_backbone
+from rerank_plugin.training.two_mode import CLOSED, TwoModeModel, TwoModeReader, load_backbone, shipped_backbone
 from rerank_plugin.wiring import Setup
 from rerank_plugin.wiring.corpus import corpus_splits
 from rerank_plugin.wiring.learning import TEACHER_SCORES, Found, Learning, Splits, drawn, read_splits
@@ -129,7 +128,7 @@ class Table:
         self._teachers = [ModelFolder.open(folder) for folder in options.teacher]
         self._head = RelevanceHead.from_manifest(self._start.relevance, where=str(self._start.path))
         tokenizer = self._start.read("tokenizer").decode("utf-8")
-        self._tokenizer = TextTokenizer(tokenizer, options.tokens)
+        self._reader = TwoModeReader(TextTokenizer(tokenizer, options.tokens))
         usual = {
             "seed": options.seed, "max_steps": options.steps, "validate_every": max(1, options.steps // 3),
             "validate_queries": options.validate, "validate_window": options.window, "teacher_window": options.window,
@@ -267,10 +266,10 @@ class Table:
         candidates = window.request.candidates
         if not candidates:
             return window, window
-        asked, *read = self._tokenizer([window.request.query, *(each.text for each in candidates)])
+        asked, read = window.request.query, [each.text for each in candidates]
         with torch.no_grad():
-            vectors = outputs(trunk, [Row(each.ids, []) for each in (asked, *read)], 0)
-            logits = outputs(trunk, [Row(asked.ids, each.ids) for each in read], 2)
+            vectors = outputs(trunk, self._reader, self._reader.texts([asked, *read]), 0)
+            logits = outputs(trunk, self._reader, self._reader.pairs(asked, read), -1)
             query, texts = vectors[0], vectors[1:]
             features = torch.cat([query * texts, (query - texts).abs()], dim=-1)
             closed = features @ trunk.interaction_weight.cpu() + trunk.interaction_offset.cpu()

@@ -39,7 +39,7 @@ def calibrate(model: Path, datasets: tuple[Path, ...], split: str, now: datetime
         with tempfile.TemporaryDirectory(prefix="rerank-calibrate-") as scratch:
             setup = filled(folder, Path(scratch), model=model, now=now or common.present())
             windows.append(wiring.calibration_windows(setup, collection, model, progress=common.progress))
-    head = fit_head(windows)
+    head = fit_head(windows, pairs=ModelFolder.open(model).manifest.kind == "cross-encoder")
     weights = equal_weights(windows, head)
     fitted = {collection.name: len(found) for collection, found in zip(collections, windows, strict=True)}
     ndcg = {

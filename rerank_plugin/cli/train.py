@@ -32,6 +32,7 @@ RUN_FILE = "training.json"
 @click.option("--config", type=common.FILE, help="Settings, a TOML or JSON file.")
 @click.option("--set", "given", multiple=True, metavar="KEY=VALUE", help="One setting; goes before the file.")
 @click.option("--teacher", "teachers", type=common.FOLDER, multiple=True, help="A model folder to learn from too.")
+@click.option("--backbone", metavar="FOLDER", help="The same as --set backbone=FOLDER: what is trained instead.")
 @click.option("--max-steps", type=click.IntRange(1), help="The same as --set max_steps=N.")
 @click.option("--search", type=click.IntRange(1), help="The same as --set search=N: N trainings, the best is kept.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in OUT, as the run was told before.")
@@ -44,6 +45,7 @@ def train(
     config: Path | None,
     given: tuple[str, ...],
     teachers: tuple[Path, ...],
+    backbone: str | None,
     max_steps: int | None,
     search: int | None,
     resume: bool,
@@ -56,15 +58,15 @@ def train(
     Each directory needs qrels/train.tsv; qrels/dev.tsv chooses the best step (without it a share of the training
     queries does), qrels/test.tsv makes the table at the end. With --set corpus_queries=N the documents ask too, by
     titles, sentences and spans cut out of them, and qrels/dev.tsv is enough. Documents are found the way applications
-    find them; what retrieval missed is not put in. A --teacher, any encoder or cross-encoder that rerank model export
-    made a folder of, says beside the labels how relevant each document is; several are mixed. Training stops when
-    nDCG@10 of the final order no longer rises; where no step beat the start, the start is written, and this is said.
+    find them. Each --teacher, a model folder, says beside the labels how relevant documents are. A --backbone, a folder
+    of transformers, is trained instead. Where no step beat nDCG@10 of the start's order, the start is written and said.
 
     \b
     rerank train --data beir/my-collection --out my-model
     rerank train --data beir/scifact --out my-model --set tuning=lora --set lora_rank=8 --set peft_rate=5e-4
     rerank train --data beir/scifact --out my-model --search 20
-    rerank train --data beir/my-collection --out my-model --teacher e5 --teacher ms-marco --set corpus_queries=2000
+    rerank train --data beir/scifact --out my-model --backbone ModernBERT-base
+    rerank train --data beir/my-collection --out my-model --teacher e5 --set corpus_queries=2000
     """
     _require_training()
     from rerank_plugin.config import together
@@ -74,8 +76,8 @@ def train(
     number, count = together()
     if number > 0:
         meet()  # the first process has checked and kept what all are told
-    told = out, config, given, resume, now
-    settings, now = _kept(out / RUN_FILE) if number else _told(*told, max_steps=max_steps, search=search)
+    options = {"max_steps": max_steps, "search": search, "backbone": backbone}
+    settings, now = _kept(out / RUN_FILE) if number else _told(out, config, given, resume, now, options)
     _alone(settings, teachers, count)
     taught_by = _opened(teachers)
     splits = _read(folders, settings)
@@ -155,7 +157,7 @@ def _alone(settings: Settings, teachers: Sequence[Path], processes: int) -> None
 
 
 def _told(
-    out: Path, config: Path | None, given: tuple[str, ...], resume: bool, now: datetime | None, **options: int | None
+    out: Path, config: Path | None, given: tuple[str, ...], resume: bool, now: datetime | None, options: dict[str, Any]
 ) -> tuple[Settings, datetime]:
     """Settings and clock of the run.
 

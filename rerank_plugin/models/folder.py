@@ -46,7 +46,7 @@ class Layout:
     pad_id: int = 0
     #: For encoders: ``cls`` takes the first token's vector, ``mean`` the mean over tokens.
     pooling: str = "mean"
-    #: For encoders: put before a query, before a text.
+    #: Put before a query, before a text.
     query_prefix: str = ""
     text_prefix: str = ""
     #: For encoders: a text must not share a batch, because the graph rounds activations per batch.

@@ -39,9 +39,10 @@ class OnnxCrossEncoder(OnnxModel):
         if not texts:
             return Interaction(logits, truncated)
         parts = self._open()
-        pad = partial(plainly_padded, pad_id=self._folder.manifest.layout.pad_id)
+        layout = self._folder.manifest.layout
+        pad = partial(plainly_padded, pad_id=layout.pad_id)
         for start, some in slices(texts, TEXTS_AT_A_TIME):
-            read = parts.tokenizer.pairs(query, some)
+            read = parts.tokenizer.pairs(layout.query_prefix + query, [layout.text_prefix + text for text in some])
             truncated[start : start + len(some)] = [pair.truncated for pair in read]
             rows = [PlainRow(pair.ids, pair.types) for pair in read]
             for batch, values in parts.outputs("logits", in_batches(rows, pad, budget=TOKEN_BUDGET)):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 CHARACTERS_PER_TOKEN = 32
 
 
-#: Most special tokens around a text or a pair: ``<s> query </s></s> text </s>``.
+#: Special tokens around a text or a pair that room is left for, ``<s> query </s></s> text </s>``; prompts have more.
 SPECIAL_TOKENS = 4
 #: Characters of a text that are looked at to tell whether its language is known.
 LANGUAGE_CHARACTERS = 512
@@ -53,7 +53,7 @@ class TextTokenizer:
     :param definition: content of tokenizer.json.
     :param max_tokens: limit per text, or with ``pairs`` per pair; special tokens included.
     :param pairs: for a cross-encoder, whose tokenizer lays out pairs.
-    :raises ModelFolderError: the definition is no tokenizer, or it does not end its texts with one special token.
+    :raises ModelFolderError: the definition is no tokenizer, or it does not end single texts with one special token.
     """
 
     def __init__(self, definition: str, max_tokens: int, *, pairs: bool = False) -> None:
@@ -69,9 +69,11 @@ class TextTokenizer:
         self._tokenizer.encode_special_tokens = True
         self._max_tokens = max_tokens
         empty: list[int] = self._tokenizer.encode("").ids
-        if len(empty) != 2:
+        if not pairs and len(empty) != 2:  # pairs are cut by the tokenizer itself, single texts by us
             raise ModelFolderError(f"the tokenizer must add 2 special tokens to a text, it adds {len(empty)}")
-        self._end = empty[-1]
+        self._end = empty[-1] if empty else 0
+        #: Tokens that are around a text, or a pair, at most.
+        self.around = max(SPECIAL_TOKENS, self._tokenizer.num_special_tokens_to_add(pairs))
         self._unknown = unknown_ids(self._tokenizer, json.loads(definition))
         if pairs:
             self._tokenizer.enable_truncation(max_tokens, strategy="longest_first")
@@ -97,7 +99,7 @@ class TextTokenizer:
 
         :param beside: what else is read with each piece; it leaves a piece at least half of the limit.
         """
-        room = max(self._max_tokens // 2, self._max_tokens - SPECIAL_TOKENS - self._count(beside))
+        room = max(self._max_tokens // 2, self._max_tokens - self.around - self._count(beside))
         if len(text) <= room and text.isascii():
             return [text]
         read = self._tokenizer.encode(

@@ -22,7 +22,7 @@ from rerank_plugin.errors import DataError
 from rerank_plugin.ranking.blend import blend, in_order
 from rerank_plugin.ranking.gate import query_gates
 from rerank_plugin.ranking.ranker import top_score
-from rerank_plugin.ranking.relevance import Fit, RelevanceHead
+from rerank_plugin.ranking.relevance import PAIR_CASES, Fit, RelevanceHead
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,9 +63,10 @@ class Window:
         return np.array([max(float(self.judgments.get(each.doc_id, 0)), 0.0) for each in self.request.candidates])
 
 
-def fit_head(collections: Sequence[Sequence[Window]]) -> RelevanceHead:
+def fit_head(collections: Sequence[Sequence[Window]], *, pairs: bool = False) -> RelevanceHead:
     """One fit per case of known inputs, all slopes at least 0.
 
+    :param pairs: the model makes no vectors: fits also what a search without them knows, score and interaction.
     :raises DataError: a collection has no window with both a relevant and another candidate.
     """
     usable: list[Window] = []
@@ -87,6 +88,8 @@ def fit_head(collections: Sequence[Sequence[Window]]) -> RelevanceHead:
         text.append("interaction")
     score = ["log_score", "relative_score"]
     cases = {"score+text": [*score, *text], "text": text, "score": score}
+    if pairs:
+        cases |= dict(zip(PAIR_CASES, ([*score, "interaction"], ["interaction"]), strict=True))
     grades = [each.grades for each in usable]
     return RelevanceHead({case: _fit(names, columns, grades, shares) for case, names in cases.items()})
 

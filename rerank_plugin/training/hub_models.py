@@ -68,7 +68,8 @@ class PairLogit(nn.Module):
 class CrossEncoderSource:
     """A loaded cross-encoder and what its folder says of it."""
 
-    model: PairLogit
+    #: (inputs in order) -> (pairs,) logits.
+    model: nn.Module
     name: str
     licence: str
     #: Tokens per pair, special tokens included.
@@ -78,6 +79,9 @@ class CrossEncoderSource:
     pad_id: int
     #: Inputs of the graph, in order.
     inputs: tuple[str, ...]
+    #: Put before every query, before every text.
+    query_prefix: str = ""
+    text_prefix: str = ""
 
 
 def load_cross_encoder(source: Path) -> CrossEncoderSource:
@@ -105,6 +109,11 @@ def load_cross_encoder(source: Path) -> CrossEncoderSource:
         raise ModelFolderError(f"{source} cannot be loaded ({reason}); give a complete model folder") from error
     finally:
         logger.setLevel(level)
+    if any(type(part).__name__ == "LogitScore" for part in found):  # its place is the end of text padded in front
+        raise ModelFolderError(
+            f"{source} scores by two words of a language model; give it to rerank train --backbone, with "
+            "head_kind=verbaliser and its prompt"
+        )
     if found.num_labels != 1:
         raise ModelFolderError(f"{source} has {found.num_labels} labels; relevance needs a cross-encoder with one")
     tokenizer = cast(Any, found.tokenizer)
@@ -213,10 +222,19 @@ def export_cross_encoder(source: Path, out: Path, *, name: str, precision: str, 
     :param texts: on which the rounding of weights is fitted; read for ``int8`` only.
     :raises ModelFolderError: the source is no such model, or ``out`` cannot be written.
     """
+    return write_cross_encoder(load_cross_encoder(source), out, name=name, precision=precision, texts=texts)
+
+
+def write_cross_encoder(
+    loaded: CrossEncoderSource, out: Path, *, name: str, precision: str, texts: Sequence[str]
+) -> ModelFolder:
+    """The same of a loaded, perhaps trained, cross-encoder.
+
+    :raises ModelFolderError: ``out`` cannot be written.
+    """
     from rerank_plugin.training.export import numbers_to_start_from, plain_tokenizer, rows_for, write_folder
     from rerank_plugin.training.quantize import quantized
 
-    loaded = load_cross_encoder(source)
     graph, tokenizer = exported_cross_encoder(loaded), plain_tokenizer(loaded.tokenizer)
     if precision == "int8":
         rows = rows_for("cross-encoder", tokenizer, loaded.max_tokens, loaded.pad_id, texts)
@@ -235,7 +253,11 @@ def export_cross_encoder(source: Path, out: Path, *, name: str, precision: str, 
             "dimensions": 0,
             "max_tokens": loaded.max_tokens,
             "precision": precision,
-            "layout": {"pad_id": loaded.pad_id},
+            "layout": {
+                "pad_id": loaded.pad_id,
+                "query_prefix": loaded.query_prefix,
+                "text_prefix": loaded.text_prefix,
+            },
         },
     )
 

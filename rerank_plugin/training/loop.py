@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from rerank_plugin.domain.factors import PRIORS, Weights
-from rerank_plugin.models.batches import Row, in_batches, padded
+from rerank_plugin.models.batches import in_batches
 from rerank_plugin.ranking.relevance import Fit, RelevanceHead
 from rerank_plugin.training.balance import conflict_rate, gradients_of
 from rerank_plugin.training.calibrate import Window, in_final_order, ndcg_at_10
@@ -32,9 +32,9 @@ from rerank_plugin.training.objective import losses_of
 from rerank_plugin.training.tuning import EFFICIENT, added, fold, prepare
 
 if TYPE_CHECKING:
-    from rerank_plugin.models.tokens import TextTokenizer
     from rerank_plugin.training.groups import Groups
     from rerank_plugin.training.settings import Settings
+    from rerank_plugin.training.trunk import Reader, TextReader, Trunk
 
 #: Tokens of a batch in validation, padding included.
 BUDGET = 4096
@@ -64,14 +64,15 @@ class Validation:
 
     :param windows: as the read path found them. The first ``most`` candidates in the start's order are scored again,
         the others stay behind.
+    :param reader: the trunk's.
     :param head, weights: the start's own.
-    :param fresh: whether the cosines change with the trunk and must be made again.
+    :param fresh: whether the cosines change with the trunk, which then encodes, and must be made again.
     """
 
     def __init__(
         self,
         windows: Sequence[Window],
-        tokenizer: TextTokenizer,
+        reader: Reader,
         *,
         most: int,
         head: RelevanceHead,
@@ -79,7 +80,7 @@ class Validation:
         fresh: bool,
     ) -> None:
         self._windows = [_first(window, most, head, weights) for window in windows]
-        self._tokenizer, self._fresh = tokenizer, fresh
+        self._reader, self._fresh = reader, fresh
         self._head, self._weights = head, weights
         #: What the start gives.
         self.before = ndcg_at_10(self._windows, head, weights)
@@ -99,15 +100,14 @@ class Validation:
         with torch.no_grad():
             return [self._scored(mix.trunk.eval(), window) for window in self._windows]
 
-    def _scored(self, trunk: nn.Module, window: Window) -> Window:
+    def _scored(self, trunk: Trunk, window: Window) -> Window:
         if not window.request.candidates:
             return window  # nothing was found: it counts as 0 whatever is trained
-        texts = [each.text for each in window.request.candidates]
-        asked, *read = self._tokenizer([window.request.query, *texts])
-        interactions = outputs(trunk, [Row(asked.ids, each.ids) for each in read], 2)
+        query, texts = window.request.query, [each.text for each in window.request.candidates]
+        interactions = outputs(trunk, self._reader, self._reader.pairs(query, texts), -1)
         candidates = window.request.candidates
         if self._fresh:
-            vectors = outputs(trunk, [Row(each.ids, []) for each in (asked, *read)], 0)
+            vectors = outputs(trunk, self._reader, cast("TextReader", self._reader).texts([query, *texts]), 0)
             cosines = (vectors[1:] @ vectors[0]).tolist()
             candidates = tuple(
                 replace(each, cosine=cosine if each.text.strip() else None)
@@ -124,11 +124,11 @@ def _first(window: Window, most: int, head: RelevanceHead, weights: Weights) -> 
     return replace(window, request=replace(window.request, candidates=kept), interactions=None)
 
 
-def outputs(trunk: nn.Module, rows: Sequence[Row], output: int) -> Tensor:
+def outputs(trunk: nn.Module, reader: Reader, rows: Sequence[Any], output: int) -> Tensor:
     """One output of the trunk per row, in the order given, on the processor."""
     device = next(trunk.parameters()).device
     found: dict[int, Tensor] = {}
-    for batch in in_batches(rows, padded, budget=BUDGET):
+    for batch in in_batches(rows, reader.pad, budget=BUDGET):
         said = trunk(**{name: torch.from_numpy(values).to(device) for name, values in batch.inputs.items()})
         found |= dict(zip(batch.indices, said[output].cpu(), strict=True))
     return torch.stack([found[place] for place in range(len(rows))])
@@ -217,27 +217,29 @@ def seeded(seed: int) -> None:
 
 
 def shared(mix: Mix) -> list[nn.Parameter]:
-    """What learns in the trunk's layers, between segments included: every loss comes through it."""
-    layers = [each for each in mix.trunk.layers.parameters() if each.requires_grad]
-    return [mix.trunk.segment_bias, *layers]
+    """What learns in the trunk's layers, and what is its own: every loss comes through the layers."""
+    return [*mix.trunk.own, *(each for each in mix.trunk.layers.parameters() if each.requires_grad)]
 
 
 def rates(mix: Mix, settings: Settings) -> list[dict[str, Any]]:
     """Parameter groups of an optimizer; parameters outside of them are frozen."""
     trunk = mix.trunk
     mix.requires_grad_(False)
-    own = [trunk.segment_bias, trunk.interaction_weight, trunk.interaction_offset]
     taught = any(getattr(settings, f"{factor}_loss") > 0 for factor in PRIORS)
-    own += [mix.log_slopes, *(mix.heads.parameters() if taught else ()), *mix.balance.parameters()]
+    own = [mix.log_slopes, *(mix.heads.parameters() if taught else ()), *mix.balance.parameters()]
+    if trunk.fresh:
+        own = [*trunk.own, *own]
     groups = [{"params": own, "lr": settings.head_rate, "weight_decay": 0.0}]
     if settings.tuning == "full":
-        parts = [trunk.embeddings, *trunk.layers]
+        parts = trunk.stages()
         frozen = 0 if settings.frozen_layers == 0 else settings.frozen_layers + 1
         for place, part in enumerate(parts[frozen:], start=frozen):
             rate = settings.learning_rate * settings.layer_decay ** (len(parts) - 1 - place)
-            groups.append({"params": list(part.parameters()), "lr": rate, "weight_decay": settings.weight_decay})
+            groups.append({"params": part, "lr": rate, "weight_decay": settings.weight_decay})
     elif settings.tuning in EFFICIENT:
         groups.append({"params": added(trunk), "lr": settings.peft_rate, "weight_decay": settings.weight_decay})
+    if not trunk.fresh:
+        groups.append({"params": trunk.own, "lr": settings.learning_rate, "weight_decay": settings.weight_decay})
     for group in groups:
         for parameter in cast(list[nn.Parameter], group["params"]):
             parameter.requires_grad_(True)
@@ -245,7 +247,7 @@ def rates(mix: Mix, settings: Settings) -> list[dict[str, Any]]:
 
 
 def train(
-    mix: Mix, groups: Groups, validation: Validation, tokenizer: TextTokenizer, settings: Settings, *, out: Path,
+    mix: Mix, groups: Groups, validation: Validation, reader: Reader, settings: Settings, *, out: Path,
     resume: bool, tell: Callable[[str], None], callbacks: Sequence[TrainerCallback] = (),
 ) -> Trained:  # fmt: skip
     """Trains ``mix`` in place and leaves it at its best step; at its start where no step was better.
@@ -266,7 +268,7 @@ def train(
         args=_arguments(settings, out),
         train_dataset=cast(Any, groups),
         eval_dataset=cast(Any, [0]),
-        data_collator=cast(Any, Collator(tokenizer)),
+        data_collator=cast(Any, Collator(reader)),
         callbacks=[EarlyStoppingCallback(early_stopping_patience=settings.patience), *callbacks],
     )
     trainer.remove_callback(PrinterCallback)  # it prints on standard output, which is for data

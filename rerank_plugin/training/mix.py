@@ -17,13 +17,11 @@ from torch import Tensor, nn
 
 from rerank_plugin.domain.candidate import NEUTRAL
 from rerank_plugin.domain.factors import PRIORS, Weights
-from rerank_plugin.models.batches import Row, padded
-from rerank_plugin.training.two_mode import CLOSED, TwoModeModel
 
 if TYPE_CHECKING:
-    from rerank_plugin.models.tokens import TextTokenizer
     from rerank_plugin.ranking.relevance import Fit
     from rerank_plugin.training.groups import Group
+    from rerank_plugin.training.trunk import Reader, Trunk
 
 #: Inputs of the head that are known before the trunk runs, in the order of ``Batch.given``.
 GIVEN = ("log_score", "relative_score", "cosine")
@@ -34,7 +32,7 @@ INTERACTION = len(GIVEN)
 class Batch:
     """Groups as tensors; ``queries`` groups of at most ``candidates`` candidates."""
 
-    #: ``input_ids``, ``segment_ids``, ``position_ids``: (pairs, tokens), int64; one row per real candidate.
+    #: The trunk's inputs by name, (pairs, tokens), int64; one row per real candidate.
     rows: Mapping[str, Tensor]
     #: (queries, candidates), bool: where there is a candidate; its true places are the rows, in order.
     mask: Tensor
@@ -78,21 +76,18 @@ class Said:
 
 
 class Mix(nn.Module):
-    """A two-mode trunk, the slopes of its relevance head, a weight and a head per factor, and the losses' balance.
+    """A trunk, the slopes of its relevance head, a weight and a head per factor, and the losses' balance.
 
-    :param fit: slopes to start from; half of the cosine's goes to the interaction, which starts as a cosine too, so
-        that training starts at the order of the fit.
+    :param fit: slopes to start from; the trunk says how they are shared, so that training starts at the fit's order.
     :param weights: of the factors; training leaves them as they are, calibration fits them afterwards.
     :param opened: attention logits between query and document get this instead of being shut out, at most 0.
     """
 
-    def __init__(self, trunk: TwoModeModel, *, fit: Fit, weights: Weights, opened: float, balance: nn.Module) -> None:
+    def __init__(self, trunk: Trunk, *, fit: Fit, weights: Weights, opened: float, balance: nn.Module) -> None:
         super().__init__()
         self.trunk, self.balance = trunk, balance
-        with torch.no_grad():
-            trunk.segment_bias.clamp_(min=max(opened, CLOSED))
-        shared = fit.cosine / 2 if fit.interaction == 0.0 else fit.cosine
-        start = [fit.log_score, fit.relative_score, shared, fit.interaction or fit.cosine / 2]
+        trunk.open(opened)
+        start = [fit.log_score, fit.relative_score, *trunk.slopes(fit)]
         #: (len(GIVEN) + 1,): logarithms, so that no slope turns negative.
         self.log_slopes = nn.Parameter(torch.tensor([max(each, 1e-3) for each in start]).log())
         self.weights = weights
@@ -108,13 +103,13 @@ class Mix(nn.Module):
 
     def forward(self, batch: Batch) -> Said:
         """What the trunk, the head and the factors say of every candidate."""
-        _, second, logits = self.trunk(**batch.rows)
+        *_, vectors, logits = self.trunk(**batch.rows)
         interaction = _placed(logits, batch.mask)
         z = batch.given @ self.slopes[:INTERACTION] + self.slopes[INTERACTION] * interaction
         z = z.masked_fill(~batch.mask, 0.0)
         asked = (batch.gates * self.get_buffer("weight")).unsqueeze(1)  # (queries, 1, factors)
         z_final = z + (asked * (batch.utilities - NEUTRAL)).sum(dim=-1)
-        return Said(z_final.masked_fill(~batch.mask, 0.0), z, interaction, _placed(self.heads(second), batch.mask))
+        return Said(z_final.masked_fill(~batch.mask, 0.0), z, interaction, _placed(self.heads(vectors), batch.mask))
 
 
 def _placed(values: Tensor, mask: Tensor) -> Tensor:
@@ -126,21 +121,20 @@ def _placed(values: Tensor, mask: Tensor) -> Tensor:
 class Collator:
     """Groups -> ``Batch``.
 
-    :param tokenizer: cuts query and document, each to its own limit.
+    :param reader: the trunk's.
     """
 
-    def __init__(self, tokenizer: TextTokenizer) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
 
     def __call__(self, groups: Sequence[Group]) -> dict[str, Batch]:
         """The batch under the name of the model's parameter."""
         widest = max(len(group.candidates) for group in groups)
-        rows: list[Row] = []
+        rows: list[Any] = []
         for group in groups:
-            asked = self._tokenizer([group.query])[0].ids
-            rows += [Row(asked, each.ids) for each in self._tokenizer([each.text for each in group.candidates])]
+            rows += self._reader.pairs(group.query, [each.text for each in group.candidates])
         batch = Batch(
-            rows={name: torch.from_numpy(values) for name, values in padded(rows).items()},
+            rows={name: torch.from_numpy(values) for name, values in self._reader.pad(rows).items()},
             mask=torch.tensor([[place < len(group.candidates) for place in range(widest)] for group in groups]),
             given=_stacked([_given(group) for group in groups], widest),
             utilities=_stacked([group.utilities for group in groups], widest),

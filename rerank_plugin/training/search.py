@@ -118,6 +118,7 @@ def space(settings: Settings) -> dict[str, tuple[float, float, bool]]:
     """What is tried under a tuning; a range holds what was told, too."""
     unused = {"learning_rate", "layer_decay"} if settings.tuning != "full" else set()
     unused |= {"peft_rate"} if settings.tuning not in EFFICIENT else set()
+    unused |= {"opened"} if settings.backbone else set()
     found = {}
     for name, (low, high, logarithms) in RANGES.items():
         if name not in unused:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from rerank_plugin.errors import ConfigError, os_error_line
 from rerank_plugin.training.augment import rewordings_of
+from rerank_plugin.training.prompts import parts
 from rerank_plugin.training.selfsupervised import kinds_of
 
 #: Settings that are one of a few words.
@@ -24,6 +25,7 @@ WORDS = {
     "balance": ("fixed", "uncertainty", "stochastic"),
     "autocast": ("off", "bf16"),
     "gradient_checkpointing": ("off", "on"),
+    "head_kind": ("linear", "verbaliser"),
 }
 MAX_BYTES = 1 << 20
 
@@ -125,6 +127,13 @@ class Settings:
     augment: float = _within(0, 1, 0.0)
     augment_kinds: str = "drop,swap,slip"
     synonyms: str = ""
+    #: A local folder of transformers that is trained in place of what ships; empty is what ships.
+    backbone: str = ""
+    #: What its logit is at the start: 0 (its own head's where it has one), or of two words of a language model the
+    #: first one's less the other's; and how a pair is put to it: ``{query}``, ``{document}`` and perhaps ``{mask}``.
+    head_kind: str = "linear"
+    prompt: str = ""
+    prompt_words: str = "yes,no"
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -137,10 +146,21 @@ class Settings:
                 raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
         kinds_of(self.corpus_kinds)
         rewordings_of(self.augment_kinds)
+        if self.prompt:
+            parts(self.prompt)
+        if len(set(self.words)) != 2 or not all(self.words):
+            raise ConfigError(f"prompt_words must be two words with a comma between, got {self.prompt_words!r}")
+        if not self.backbone and (self.prompt or self.head_kind != "linear"):
+            raise ConfigError("head_kind and prompt are for a --backbone of your own; what ships has neither")
 
     def groups_of_run(self, processes: int) -> int:
         """How many groups all steps take together, where so many processes share a step."""
         return self.max_steps * self.groups * self.accumulation * processes
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The two words of a verbaliser: of a relevant document, and of another."""
+        return tuple(word.strip() for word in self.prompt_words.split(","))
 
     @property
     def moves_vectors(self) -> bool:

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
+from rerank_plugin.errors import ConfigError
+
 if TYPE_CHECKING:
     from rerank_plugin.training.settings import Settings
-    from rerank_plugin.training.two_mode import TwoModeModel
+    from rerank_plugin.training.trunk import Trunk
 
 #: Tunings that leave the trunk's own weights as they are and learn parameters beside them.
 EFFICIENT = ("lora", "prefix", "adapter")
@@ -72,10 +74,15 @@ class Bottleneck(nn.Module):
         return said + cast(Tensor, self.adapter(said))
 
 
-def prepare(trunk: TwoModeModel, settings: Settings) -> None:
-    """Gives the trunk, in place, what it is trained with: how it computes, and the parameters that its tuning adds."""
+def prepare(trunk: Trunk, settings: Settings) -> None:
+    """Gives the trunk, in place, what it is trained with: how it computes, and the parameters that its tuning adds.
+
+    :raises ConfigError: the layers have no place for them.
+    """
+    check(trunk, settings)
     trunk.autocast = settings.autocast == "bf16"
-    trunk.recompute = settings.gradient_checkpointing == "on"
+    if settings.gradient_checkpointing == "on":
+        trunk.recompute()
     for module in trunk.modules():
         if isinstance(module, nn.Dropout):
             module.p = settings.dropout
@@ -84,11 +91,28 @@ def prepare(trunk: TwoModeModel, settings: Settings) -> None:
         _lora(trunk, layers, settings)
     elif settings.tuning == "prefix":
         for layer in layers:
-            _prefixed(cast(Any, layer).attention.self, settings.prefix_tokens)
+            _prefixed(_bert_attention(layer), settings.prefix_tokens)
     elif settings.tuning == "adapter":
         for layer in layers:
-            output = cast(Any, layer).output
-            output.dense = Bottleneck(output.dense, settings.adapter_width)
+            name, module = _linear_maps(layer)[-1]
+            put(layer, name, Bottleneck(module, settings.adapter_width))
+
+
+def check(trunk: Trunk, settings: Settings) -> None:
+    """Nothing, where the layers have a place for what the tuning adds.
+
+    :raises ConfigError: they have none.
+    """
+    for layer in trunk.layers:
+        if settings.tuning == "prefix" and _bert_attention(layer) is None:
+            raise ConfigError(
+                f"tuning=prefix reads attention as BERT has it, and {type(layer).__name__} has another; "
+                "choose lora, adapter, full or head"
+            )
+        if settings.tuning in ("lora", "adapter") and not _linear_maps(layer):
+            raise ConfigError(
+                f"tuning={settings.tuning} changes linear maps, {type(layer).__name__} has none; choose full or head"
+            )
 
 
 def added(trunk: nn.Module) -> list[nn.Parameter]:
@@ -103,15 +127,32 @@ def fold(trunk: nn.Module) -> None:
     for name, module in list(trunk.named_modules()):
         if isinstance(module, LoraLayer):
             cast(Any, module).merge(safe_merge=True)
-            parent, _, own = name.rpartition(".")
-            setattr(trunk.get_submodule(parent), own, module.get_base_layer())
+            put(trunk, name, module.get_base_layer())
 
 
-def _lora(trunk: TwoModeModel, layers: nn.ModuleList, settings: Settings) -> None:
+def put(tree: nn.Module, name: str, module: nn.Module) -> None:
+    """Puts a module in another's place; ``name`` is the path to it."""
+    parent, _, own = name.rpartition(".")
+    setattr(tree.get_submodule(parent), own, module)
+
+
+def _linear_maps(layer: nn.Module) -> list[tuple[str, nn.Linear]]:
+    """By name, in the order of the layer: the last one ends its feed-forward sublayer in every family that we know."""
+    return [(name, module) for name, module in layer.named_modules() if isinstance(module, nn.Linear)]
+
+
+def _bert_attention(layer: nn.Module) -> Any:
+    """The layer's self-attention where it is BERT's own; ``None`` where it is another."""
+    from transformers.models.bert.modeling_bert import BertLayer
+
+    return layer.attention.self if isinstance(layer, BertLayer) else None
+
+
+def _lora(trunk: Trunk, layers: nn.ModuleList, settings: Settings) -> None:
     """Low-rank sums beside every linear map of the layers (Hu et al. 2021, arXiv 2106.09685)."""
     from peft import LoraConfig, inject_adapter_in_model
 
-    chosen = {module for layer in layers for module in layer.modules() if isinstance(module, nn.Linear)}
+    chosen = {module for layer in layers for _, module in _linear_maps(layer)}
     names = [name for name, module in trunk.named_modules() if module in chosen]
     if names:
         config = LoraConfig(
@@ -123,9 +164,11 @@ def _lora(trunk: TwoModeModel, layers: nn.ModuleList, settings: Settings) -> Non
 
 def _prefixed(attention: Any, tokens: int) -> None:
     """Gives a self-attention of transformers a prefix, by the library's way of adding attentions."""
-    from transformers import AttentionInterface
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import eager_mask
 
     AttentionInterface.register(PREFIXED, _attend)
+    AttentionMaskInterface.register(PREFIXED, eager_mask)
     attention.config._attn_implementation = PREFIXED
     attention.prefix = Prefix(tokens, heads=attention.num_attention_heads, size=attention.attention_head_size)
 

@@ -9,17 +9,27 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from rerank_plugin.errors import MissingExtraError, ModelFolderError
+from rerank_plugin.models.batches import Row, padded
+from rerank_plugin.models.tokens import TextTokenizer
+from rerank_plugin.training.trunk import Trunk
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from rerank_plugin.models.folder import ModelFolder
+    from rerank_plugin.ranking.relevance import Fit
 
 #: Added to an attention logit that must count for nothing: exp of it is exactly 0 in float32, and it stays finite.
 CLOSED = -1e4
@@ -27,11 +37,13 @@ CLOSED = -1e4
 PADDING = -1
 
 
-class TwoModeModel(nn.Module):
+class TwoModeModel(Trunk):
     """Embeddings and layers of a BERT-type model, a bias per layer between segments, and the interaction head.
 
     :param bert: a ``transformers.BertModel``; its weights are shared, not copied.
     """
+
+    encodes = fresh = True
 
     def __init__(self, bert: nn.Module) -> None:
         super().__init__()
@@ -43,8 +55,7 @@ class TwoModeModel(nn.Module):
         #: (2 * dimensions,): of the products and the absolute differences of the two unit vectors.
         self.interaction_weight = nn.Parameter(torch.cat([torch.ones(self.dimensions), torch.zeros(self.dimensions)]))
         self.interaction_offset = nn.Parameter(torch.zeros(()))
-        #: In training only: layers compute in bfloat16; what they hold is computed again on the way back.
-        self.autocast, self.recompute = False, False
+        self._again = False
 
     def forward(self, input_ids: Tensor, segment_ids: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """``first`` (n, dimensions), ``second`` (n, dimensions), ``interaction`` (n,).
@@ -66,6 +77,28 @@ class TwoModeModel(nn.Module):
         both = torch.cat([first * second, (first - second).abs()], dim=-1)
         return first, second, both @ self.interaction_weight + self.interaction_offset
 
+    def recompute(self) -> None:
+        """From now on, in training, of a layer only its input is kept."""
+        self._again = True
+
+    def open(self, bias: float) -> None:
+        """Attention logits between the segments get at least this."""
+        with torch.no_grad():
+            self.segment_bias.clamp_(min=max(bias, CLOSED))
+
+    def slopes(self, fit: Fit) -> tuple[float, float]:
+        """The interaction starts as a cosine too: where the fit gives it no slope, it gets half of the cosine's."""
+        return (fit.cosine, fit.interaction) if fit.interaction else (fit.cosine / 2, fit.cosine / 2)
+
+    @property
+    def own(self) -> list[nn.Parameter]:
+        """The biases between segments, and the interaction head."""
+        return [self.segment_bias, self.interaction_weight, self.interaction_offset]
+
+    def stages(self) -> list[list[nn.Parameter]]:
+        """Embeddings, then each layer."""
+        return [list(part.parameters()) for part in (self.embeddings, *self.layers)]
+
     def state(self) -> dict[str, Any]:
         """State of biases and head for a manifest; ``closed`` is true while the logit equals the cosine."""
         biases = [round(bias, 6) for bias in self.segment_bias.detach().tolist()]
@@ -79,7 +112,7 @@ class TwoModeModel(nn.Module):
             return cast(Tensor, layer(hidden, bias))
         with torch.autocast(hidden.device.type, torch.bfloat16, enabled=self.autocast):
             return cast(
-                Tensor, checkpoint(layer, hidden, bias, use_reentrant=False) if self.recompute else layer(hidden, bias)
+                Tensor, checkpoint(layer, hidden, bias, use_reentrant=False) if self._again else layer(hidden, bias)
             )
 
     def _embed(self, input_ids: Tensor, position_ids: Tensor) -> Tensor:
@@ -113,6 +146,36 @@ class Backbone:
     max_tokens: int
     #: The text of tokenizer.json.
     tokenizer: str
+
+    def reader(self, tokens: int) -> TwoModeReader:
+        """Reads query and document up to ``tokens`` each."""
+        return TwoModeReader(TextTokenizer(self.tokenizer, tokens))
+
+    def export(self, out: Path, *, name: str, precision: str, texts: Sequence[str]) -> ModelFolder:
+        """See ``export.export_model``."""
+        from rerank_plugin.training.export import export_model
+
+        return export_model(self, out, name=name, precision=precision, texts=texts)
+
+
+@dataclass(frozen=True, slots=True)
+class TwoModeReader:
+    """Query and document as two segments, each with its own special tokens and its own limit."""
+
+    tokenizer: TextTokenizer
+
+    def pairs(self, query: str, texts: Sequence[str]) -> list[Row]:
+        """A row for each text, behind the query."""
+        [asked] = self.tokenizer([query])
+        return [Row(asked.ids, read.ids) for read in self.tokenizer(texts)]
+
+    def texts(self, texts: Sequence[str]) -> list[Row]:
+        """A row for each text alone."""
+        return [Row(read.ids, []) for read in self.tokenizer(texts)]
+
+    def pad(self, rows: Sequence[Row]) -> dict[str, NDArray[np.int64]]:
+        """``input_ids``, ``segment_ids`` and ``position_ids``."""
+        return padded(rows)
 
 
 def shipped_backbone() -> Path:

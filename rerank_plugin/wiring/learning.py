@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rerank_plugin.training.loop import Trained
     from rerank_plugin.training.mix import Mix
     from rerank_plugin.training.settings import Settings
-    from rerank_plugin.training.two_mode import Backbone
+    from rerank_plugin.training.trunk import Backbone
 
 #: Fills an engine with a collection's documents, their vectors made by a model: (name, model) -> where to search.
 Load = Callable[[str, Path], Setup]
@@ -166,11 +166,17 @@ class Learning:
     searched: dict[str, Any] = field(default_factory=dict, init=False)
     #: What rewords training queries; made here, so that a table that cannot be read is told before there is any work.
     augment: Augment | None = field(init=False)
+    #: Collection and encoder -> where its documents are, with that encoder's vectors.
+    filled: dict[tuple[str, str], Setup] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         from rerank_plugin.training.augment import augment_of
 
         self.augment = augment_of(self.settings)
+        if self.settings.backbone:  # read once for nothing: what cannot be trained is told before there is any work
+            from rerank_plugin.training.backbones import backbone_of
+
+            backbone_of(self.settings)
 
     def run(self, *, precision: str, resume: bool) -> ModelFolder:
         """Trains, exports, fits the numbers of the new folder and compares on the test splits.
@@ -189,7 +195,7 @@ class Learning:
         if kept:
             after = self.windows(self.out, parts=("dev", "test"))
             dev = [windows["dev"] for windows in after.values()]
-            head = fit_head(dev)
+            head = fit_head(dev, pairs=ModelFolder.open(self.out).manifest.kind == "cross-encoder")
             weights = equal_weights(dev, head)
             folder = update_manifest(self.out, relevance=head.to_manifest(), weights=weights.as_dict())
             served = self._compared("dev", found, after, folder)
@@ -228,12 +234,17 @@ class Learning:
         self.learned(found, resume=resume)
 
     def windows(self, model: Path, parts: Sequence[str] = ("train", "dev", "test")) -> Found:
-        """Collection -> split -> windows, by the read path of a model; documents are encoded by it."""
+        """Collection -> split -> windows, by the read path of a model; documents are encoded by it, once by each."""
+        from rerank_plugin.models.folder import ModelFolder
+        from rerank_plugin.models.load import open_encoder
+
         found: Found = {}
+        encoder = open_encoder(ModelFolder.open(model)).name
         for each in self.splits:
             if not any(getattr(each, part) for part in parts):
                 continue
-            setup = self.load(each.name, model)
+            where = each.name, encoder
+            setup = self.filled[where] = self.filled.get(where) or self.load(each.name, model)
             found[each.name] = {
                 part: calibration_windows(setup, collection, model, progress=self.progress)
                 for part in parts
@@ -243,8 +254,6 @@ class Learning:
 
     def _trained(self, found: Found, precision: str, resume: bool) -> Trained:
         """The best step of the training, after a search of the best of its trials, exported to ``out``."""
-        from rerank_plugin.training.export import export_model
-
         checkpoints = None
         if self.settings.search:
             checkpoints, resume = self._searched(found), True
@@ -254,7 +263,7 @@ class Learning:
         self.tell(f"best at step {done.best_step} of {done.steps}: nDCG@10 {done.after:.4f}; exporting ...")
         some = _of_part(found, "train")[:ROUNDING_TEXTS]
         texts = [each.text for window in some for each in window.request.candidates[:1] if each.text]
-        export_model(backbone, self.out, name=self.out.resolve().name, precision=precision, texts=texts)
+        backbone.export(self.out, name=self.out.resolve().name, precision=precision, texts=texts)
         return done
 
     def _searched(self, found: Found) -> Path:
@@ -278,13 +287,12 @@ class Learning:
         :raises RerankError: the start or a teacher cannot be used, or there is nothing to learn.
         """
         from rerank_plugin.domain.factors import Weights
-        from rerank_plugin.models.tokens import TextTokenizer
         from rerank_plugin.ranking.relevance import RelevanceHead
+        from rerank_plugin.training.backbones import backbone_of
         from rerank_plugin.training.groups import Groups
         from rerank_plugin.training.loop import Validation, seeded, train
         from rerank_plugin.training.mix import Mix
         from rerank_plugin.training.objective import balance_of
-        from rerank_plugin.training.two_mode import load_backbone, shipped_backbone
 
         settings = self.settings
         head = RelevanceHead.from_manifest(self.start.relevance, where=str(self.start.path))
@@ -292,8 +300,8 @@ class Learning:
             raise ModelFolderError(f"{self.start.path} is no two-mode model; train from one")
         weights = Weights.of(self.start.weights)
         seeded(settings.seed)
-        backbone = load_backbone(shipped_backbone())
-        tokenizer = TextTokenizer(self.start.read("tokenizer").decode("utf-8"), settings.tokens)
+        backbone = backbone_of(settings)
+        reader = backbone.reader(settings.tokens)
         windows = self._taught(_of_part(found, "train"), head)
         groups = Groups(
             windows,
@@ -305,8 +313,8 @@ class Learning:
             augment=self.augment,
         )
         dev = _of_part(found, "dev")
-        fresh, most = settings.moves_vectors, settings.validate_window
-        validation = Validation(dev, tokenizer, most=most, head=head, weights=weights, fresh=fresh)
+        fresh, most = settings.moves_vectors and backbone.model.encodes, settings.validate_window
+        validation = Validation(dev, reader, most=most, head=head, weights=weights, fresh=fresh)
         mix = Mix(
             backbone.model,
             fit=head.fits["score+text"],
@@ -314,11 +322,12 @@ class Learning:
             opened=settings.opened,
             balance=balance_of(settings),
         )
-        validation.begin(mix)
+        if backbone.model.encodes:  # else its cosines are the start's as they were found
+            validation.begin(mix)
         at_start = f"nDCG@10 {validation.before:.4f} at the start"
         self.tell(f"{groups.usable} queries to learn from, {len(dev)} validate: {at_start}")
         done = train(
-            mix, groups, validation, tokenizer, settings,
+            mix, groups, validation, reader, settings,
             out=checkpoints or self.out / "checkpoints", resume=resume, tell=self.tell, callbacks=callbacks,
         )  # fmt: skip
         return done, mix, backbone

@@ -68,7 +68,7 @@ def test_shuffling_moves_logits_within_a_query_only(bench: ModuleType) -> None:
 
 def test_shut_is_what_the_trunk_says_with_its_attention_shut(bench: ModuleType) -> None:
     table = bench.Table.__new__(bench.Table)
-    table._tokenizer = tokenizer()
+    table._reader = tokenizer()
     trunk, one = small_trunk(), window("red birds", ["a red bird", "", "stones of iron and more"], [0])
     with torch.no_grad():
         trunk.segment_bias.fill_(-0.5)

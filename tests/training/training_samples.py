@@ -14,7 +14,7 @@ from rerank_plugin.models.folder import ModelFolder, default_model_folder
 from rerank_plugin.models.tokens import TextTokenizer
 from rerank_plugin.ranking.types import RankRequest
 from rerank_plugin.training.calibrate import Window
-from rerank_plugin.training.two_mode import TwoModeModel
+from rerank_plugin.training.two_mode import TwoModeModel, TwoModeReader
 
 
 @contextmanager
@@ -28,9 +28,9 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def tokenizer(tokens: int = 24) -> TextTokenizer:
-    """The shipped one: its vocabulary fits the small trunk."""
-    return TextTokenizer(ModelFolder.open(default_model_folder()).read("tokenizer").decode(), tokens)
+def tokenizer(tokens: int = 24) -> TwoModeReader:
+    """Over the shipped one: its vocabulary fits the small trunk."""
+    return TwoModeReader(TextTokenizer(ModelFolder.open(default_model_folder()).read("tokenizer").decode(), tokens))
 
 
 def small_trunk(seed: int = 0) -> TwoModeModel:
