@@ -121,7 +121,7 @@ def load_cross_encoder(source: Path) -> CrossEncoderSource:
         raise ModelFolderError(f"{source} has no tokenizer.json; save its tokenizer with transformers' fast tokenizers")
     layout = ("input_ids", "attention_mask", "token_type_ids")
     return CrossEncoderSource(
-        model=PairLogit([cast(nn.Module, part) for part in found.eval()]),
+        model=PairLogit([cast(nn.Module, part) for part in found.eval().float()]),
         name=source.resolve().name,
         licence=licence_of(source),
         max_tokens=min(int(found.max_seq_length or 512), 1 << 13),
