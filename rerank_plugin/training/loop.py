@@ -22,7 +22,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from rerank_plugin.domain.factors import PRIORS, Weights
+from rerank_plugin.domain.factors import Weights
 from rerank_plugin.models.batches import Row, in_batches, padded
 from rerank_plugin.ranking.relevance import Fit, RelevanceHead
 from rerank_plugin.training.balance import conflict_rate, gradients_of
@@ -78,26 +78,27 @@ class Validation:
         weights: Weights,
         fresh: bool,
     ) -> None:
-        self._windows = [_first(window, most, head, weights) for window in windows]
+        self.windows = [_first(window, most, head, weights) for window in windows]
         self._tokenizer, self._fresh = tokenizer, fresh
         self._head, self._weights = head, weights
         #: What the start gives.
-        self.before = ndcg_at_10(self._windows, head, weights)
+        self.before = ndcg_at_10(self.windows, head, weights)
 
     def begin(self, mix: Mix) -> None:
         """Makes ``before`` of cosines that the start's trunk gives here: of the same tokens that training reads.
 
         :param mix: over the start's trunk, not trained yet.
         """
-        self.before = ndcg_at_10(self._scored_by(mix), self._head, self._weights)
+        self.before = ndcg_at_10(self.scored_by(mix), self._head, self._weights)
 
     def __call__(self, mix: Mix) -> float:
         """What the mix gives now."""
-        return ndcg_at_10(self._scored_by(mix), head_of(mix), mix.weights)
+        return ndcg_at_10(self.scored_by(mix), head_of(mix), mix.weights)
 
-    def _scored_by(self, mix: Mix) -> list[Window]:
+    def scored_by(self, mix: Mix) -> list[Window]:
+        """The windows with the logits, and the cosines where they change, of the mix's trunk."""
         with torch.no_grad():
-            return [self._scored(mix.trunk.eval(), window) for window in self._windows]
+            return [self._scored(mix.trunk.eval(), window) for window in self.windows]
 
     def _scored(self, trunk: nn.Module, window: Window) -> Window:
         if not window.request.candidates:
@@ -114,7 +115,7 @@ class Validation:
                 for each, cosine in zip(candidates, cosines, strict=True)
             )
         request = replace(window.request, candidates=candidates)
-        return Window(request, interactions.numpy().astype(np.float64), window.judgments)
+        return replace(window, request=request, interactions=interactions.numpy().astype(np.float64))
 
 
 def _first(window: Window, most: int, head: RelevanceHead, weights: Weights) -> Window:
@@ -227,8 +228,7 @@ def rates(mix: Mix, settings: Settings) -> list[dict[str, Any]]:
     trunk = mix.trunk
     mix.requires_grad_(False)
     own = [trunk.segment_bias, trunk.interaction_weight, trunk.interaction_offset]
-    taught = any(getattr(settings, f"{factor}_loss") > 0 for factor in PRIORS)
-    own += [mix.log_slopes, *(mix.heads.parameters() if taught else ()), *mix.balance.parameters()]
+    own += [mix.log_slopes, *(mix.heads.parameters() if settings.factor_losses() else ()), *mix.balance.parameters()]
     groups = [{"params": own, "lr": settings.head_rate, "weight_decay": 0.0}]
     if settings.tuning == "full":
         parts = [trunk.embeddings, *trunk.layers]

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from rerank_plugin.config import several
+from rerank_plugin.domain.factors import PRIORS
 from rerank_plugin.errors import ConfigError, os_error_line
 from rerank_plugin.training.augment import rewordings_of
 from rerank_plugin.training.selfsupervised import kinds_of
@@ -22,6 +24,7 @@ WORDS = {
     "loss": ("listwise", "ranknet", "lambda", "pointwise"),
     "distill_loss": ("listwise", "margin_mse"),
     "balance": ("fixed", "uncertainty", "stochastic"),
+    "weights": ("equal", "raised"),
     "autocast": ("off", "bf16"),
     "gradient_checkpointing": ("off", "on"),
 }
@@ -108,6 +111,10 @@ class Settings:
     freshness_loss: float = _within(0, 100, 0.05)
     novelty_loss: float = _within(0, 100, 0.05)
     popularity_loss: float = _within(0, 100, 0.05)
+    #: Factors that take part, in the final order and with a head: some of ``PRIORS``, or ``none``.
+    factors: str = ",".join(PRIORS)
+    #: How their weights are found at the end: see ``calibrate.equal_weights`` and ``raised_weights``.
+    weights: str = "equal"
     #: Steps between validations, and how many without a better one end the training.
     validate_every: int = _within(1, 1e6, 25)
     patience: int = _within(1, 1e6, 4)
@@ -135,12 +142,22 @@ class Settings:
         for name, allowed in WORDS.items():
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+        self.taking_part()
         kinds_of(self.corpus_kinds)
         rewordings_of(self.augment_kinds)
 
     def groups_of_run(self, processes: int) -> int:
         """How many groups all steps take together, where so many processes share a step."""
         return self.max_steps * self.groups * self.accumulation * processes
+
+    def taking_part(self) -> tuple[str, ...]:
+        """The factors beside relevance that the final order has, in the order of ``PRIORS``."""
+        return () if self.factors == "none" else several("factors", self.factors, PRIORS)
+
+    def factor_losses(self) -> dict[str, float]:
+        """How much each factor's loss counts, of those that have one."""
+        shares = {factor: float(getattr(self, f"{factor}_loss")) for factor in self.taking_part()}
+        return {factor: share for factor, share in shares.items() if share > 0}
 
     @property
     def moves_vectors(self) -> bool:

@@ -43,6 +43,8 @@ class TwoModeModel(nn.Module):
         #: (2 * dimensions,): of the products and the absolute differences of the two unit vectors.
         self.interaction_weight = nn.Parameter(torch.cat([torch.ones(self.dimensions), torch.zeros(self.dimensions)]))
         self.interaction_offset = nn.Parameter(torch.zeros(()))
+        #: Whether its vectors are those of the documents; where not, cosines stay what retrieval gave.
+        self.encodes = True
         #: In training only: layers compute in bfloat16; what they hold is computed again on the way back.
         self.autocast, self.recompute = False, False
 

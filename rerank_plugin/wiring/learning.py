@@ -160,6 +160,8 @@ class Learning:
     tell: Callable[[str], None]
     #: Models whose scores are learned from beside the labels.
     teachers: Sequence[ModelFolder] = ()
+    #: Loads what is trained, anew for each training; ``None`` is what ships.
+    backbone: Callable[[], Backbone] | None = None
     #: What came of mixing them; empty before and without.
     teaching: dict[str, Any] = field(default_factory=dict, init=False)
     #: How a search for settings went; empty before and without.
@@ -180,7 +182,7 @@ class Learning:
         :raises RerankError: the start cannot be trained, or a collection cannot be searched.
         """
         from rerank_plugin.models.folder import ModelFolder, update_manifest
-        from rerank_plugin.training.calibrate import equal_weights, fit_head
+        from rerank_plugin.training.calibrate import WEIGHTINGS, fit_head
         from rerank_plugin.training.reliability import reliability
 
         found = self.windows(self.start.path)
@@ -190,7 +192,7 @@ class Learning:
             after = self.windows(self.out, parts=("dev", "test"))
             dev = [windows["dev"] for windows in after.values()]
             head = fit_head(dev)
-            weights = equal_weights(dev, head)
+            weights = WEIGHTINGS[self.settings.weights](dev, head, self.settings.taking_part())
             folder = update_manifest(self.out, relevance=head.to_manifest(), weights=weights.as_dict())
             served = self._compared("dev", found, after, folder)
             kept = sum(line["delta"] for line in served.values()) > 0
@@ -290,9 +292,9 @@ class Learning:
         head = RelevanceHead.from_manifest(self.start.relevance, where=str(self.start.path))
         if "score+text" not in head.fits or self.start.manifest.kind != "two-mode":
             raise ModelFolderError(f"{self.start.path} is no two-mode model; train from one")
-        weights = Weights.of(self.start.weights)
+        weights = Weights.of({factor: self.start.weights.get(factor, 0.0) for factor in settings.taking_part()})
         seeded(settings.seed)
-        backbone = load_backbone(shipped_backbone())
+        backbone = load_backbone(shipped_backbone()) if self.backbone is None else self.backbone()
         tokenizer = TextTokenizer(self.start.read("tokenizer").decode("utf-8"), settings.tokens)
         windows = self._taught(_of_part(found, "train"), head)
         groups = Groups(
@@ -305,7 +307,7 @@ class Learning:
             augment=self.augment,
         )
         dev = _of_part(found, "dev")
-        fresh, most = settings.moves_vectors, settings.validate_window
+        fresh, most = settings.moves_vectors and backbone.model.encodes, settings.validate_window
         validation = Validation(dev, tokenizer, most=most, head=head, weights=weights, fresh=fresh)
         mix = Mix(
             backbone.model,

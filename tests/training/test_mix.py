@@ -34,7 +34,8 @@ def group(size: int = 4, query: str = "latest sorting") -> Group:
     features = [Features(authority=0.1 * place, freshness=0.9 - 0.1 * place) for place in range(size)]
     texts = [f"document about sorting {'and more ' * place}" for place in range(size)]
     found = window(query, texts, [1], cosines=[0.1 * place for place in range(size)], features=features)
-    return Group(query, found.request.candidates, tuple(found.grades.tolist()), float(size))
+    gates = tuple(found.asked[factor] for factor in PRIORS)
+    return Group(query, found.request.candidates, tuple(found.grades.tolist()), float(size), gates)
 
 
 def test_z_final_is_that_of_the_serving_code() -> None:
@@ -105,7 +106,8 @@ def test_a_label_that_is_not_believed_counts_for_nothing() -> None:
     one = group()
     doubted = taught(one, 0.0, 0.0, 0.0, 0.0, labelled=(True, True, False, True))
     without = [place for place in range(4) if place != 2]
-    fewer = Group(one.query, tuple(one.candidates[p] for p in without), tuple(one.grades[p] for p in without), one.top)
+    candidates, grades = tuple(one.candidates[p] for p in without), tuple(one.grades[p] for p in without)
+    fewer = Group(one.query, candidates, grades, one.top, one.gates)
     with torch.no_grad():
         found, expected = (
             losses_of(tested(batch), batch, settings)["relevance"].item()
