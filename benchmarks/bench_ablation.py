@@ -3,12 +3,12 @@
     python benchmarks/bench_ablation.py [--out DIR] [--collections cacm,stackexchange] [--queries N] [--steps N]
         [--arm NAME ...] [--folds N] [--set KEY=VALUE ...] [--json]
 
-The queries of each collection are cut into folds. Every configuration trains on three of five (one more chooses the step)
-and is measured on the fifth; its head and weights are fitted on the four. All arms order the same
-candidates, the first of fusion's order, every factor asked for in full (as where a caller gives the weights); what is
-trained is a shallow trunk, the lowest layers of what ships, beside the cosine of all of them:
+The queries of each collection are cut into folds. Every configuration trains on three of five (one more chooses the
+step) and is measured on the fifth; its head and weights are fitted on the four. All arms order the same candidates, the
+first of fusion's order, every factor asked for in full (as where a caller gives the weights); what is trained is a
+shallow trunk, the lowest layers of what ships, beside the cosine of all of them:
 
-    fused          the shipped head on first-stage score and cosine, nothing trained; weights for all factors, or for two
+    fused          the shipped head on first-stage score and cosine, nothing trained; all factors, or two
     sum            the rival r + sum w u: r fused's relevance in (0, 1), its weights tuned as ours are
     lightgbm       the rival LambdaMART, taught grades mixed with utilities, by the largest share that costs 1 % at most
     relevance      trained without factors, then weights for all of them
@@ -26,27 +26,25 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ablation_table import printed, summary
+from tables import NOW, collections_folder, keep, silent, tell
 
 from rerank_plugin.cli.loading import filled
 from rerank_plugin.domain.factors import PRIORS, Weights
 from rerank_plugin.evaluation.collection import lines, one_of, read_beir
 from rerank_plugin.evaluation.rivals import COLUMNS, Lesson, learn_lightgbm
-from rerank_plugin.evaluation.significance import paired
-from rerank_plugin.evaluation.sweeps import hypervolume
 from rerank_plugin.models.folder import ModelFolder, default_model_folder, write_whole
 from rerank_plugin.models.tokens import TextTokenizer
 from rerank_plugin.ranking.gate import OPEN_GATES
@@ -59,10 +57,8 @@ from rerank_plugin.training.two_mode import Backbone, load_backbone, shipped_bac
 from rerank_plugin.wiring import Setup, calibration_windows
 from rerank_plugin.wiring.learning import Learning, drawn, has_split
 
-#: The clock of freshness: the collections are old, and at today's date all of their documents are.
-NOW = {"cacm": "1980-01-01", "stackexchange": "2025-01-01"}
-#: What a document's metadata say of it, in its own units.
-UNITS: dict[str, Callable[[dict[str, Any]], float | None]] = {
+#: How a document's metadata say each of ``ablation_table.UNITS``.
+SAID: dict[str, Callable[[dict[str, Any]], float | None]] = {
     "year": lambda said: None if "date" not in said else int(said["date"][:4]) + (int(said["date"][5:7]) - 1) / 12,
     "citations": lambda said: said.get("cited_by_count"),
     "reputation": lambda said: said.get("owner_reputation"),
@@ -101,7 +97,7 @@ UNTRAINED = {"fused": ALL, "fused, authority + freshness": "authority,freshness"
 
 def main() -> None:
     options = _options()
-    data = Path(os.environ.get("RERANK_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data") / "beir"
+    data = collections_folder()
     names = [name for name in options.collections.split(",") if (data / name).is_dir()]
     if not names:
         sys.exit(f"Error: none of {options.collections} is under {data}; set RERANK_DATA")
@@ -151,28 +147,20 @@ class Ablation:
 
     def run(self) -> dict[str, Any]:
         """Every figure; what is not there yet is measured."""
-        told = {"settings": self._settings.to_json(), "start": self._start.name, "queries": self._options.queries,
-                "folds": self._options.folds, "layers": self._options.layers}  # fmt: skip
-        self._keep(told)
+        own = {name: getattr(self._options, name) for name in ("queries", "folds", "layers", "window")}
+        told = {"settings": self._settings.to_json(), "start": self._start.name, **own}
+        keep(self._out, told)
         arms = self._options.arm or [*UNTRAINED, *TRAINED]
         cells = {"fused": [self._cell("fused", fold) for fold in range(self._options.folds)]}
         self._factors = tuple(cells["fused"][0]["known"])
         for arm in arms:
             asked = TRAINED[arm].ordered_by if arm in TRAINED else UNTRAINED[arm]
             if not set(asked.split(",")) & set(self._factors):
-                _tell(f"{arm}: left out, {self._folder.name} does not say it of any document")
+                tell(f"{arm}: left out, {self._folder.name} does not say it of any document")
                 continue
             cells[arm] = [self._cell(arm, fold) for fold in range(self._options.folds)]
         versions = {each: version(each) for each in PACKAGES}
         return {**told, "gain": "linear", "seed": self._options.seed, **summary(cells), "versions": versions}
-
-    def _keep(self, told: dict[str, Any]) -> None:
-        """What the run was told; another may not go on with its cells."""
-        file = self._out / "told.json"
-        if file.exists() and json.loads(file.read_text(encoding="utf-8")) != told:
-            sys.exit(f"Error: {self._out} holds a run with other settings; give another --out")
-        self._out.mkdir(parents=True, exist_ok=True)
-        write_whole(file, json.dumps(told).encode("utf-8"))
 
     @cached_property
     def _windows(self) -> list[Window]:
@@ -182,9 +170,9 @@ class Ablation:
         engine = self._out / "engine"
         shutil.rmtree(engine, ignore_errors=True)
         engine.mkdir(parents=True)
-        now = datetime.fromisoformat(NOW.get(self._folder.name, "2025-01-01")).replace(tzinfo=UTC)
+        now = NOW[self._folder.name]
         setup = filled(self._folder, engine, model=self._start.path, now=now)
-        found = calibration_windows(setup, collection, self._start.path, progress=_silent)
+        found = calibration_windows(setup, collection, self._start.path, progress=silent)
         return [replace(window, gates=OPEN_GATES) for window in found]
 
     @cached_property
@@ -201,14 +189,14 @@ class Ablation:
         found = {}
         for _, line in lines(one_of(self._folder, "corpus.jsonl")):
             record = json.loads(line)
-            values = {unit: read(record["metadata"]) for unit, read in UNITS.items()}
+            values = {unit: read(record["metadata"]) for unit, read in SAID.items()}
             found[str(record["_id"])] = {unit: float(each) for unit, each in values.items() if each is not None}
         return found
 
     def _cell(self, arm: str, fold: int) -> dict[str, Any]:
         file = self._out / f"{arm.replace(' ', '-').replace(',', '')}.{fold}.json"
         if not file.exists():
-            _tell(f"{self._folder.name}, {arm}, fold {fold} ...")
+            tell(f"{self._folder.name}, {arm}, fold {fold} ...")
             write_whole(file, json.dumps(self._measured(arm, fold)).encode("utf-8"))
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         return found
@@ -232,7 +220,7 @@ class Ablation:
         train = [each for each in range(self._options.folds) if each not in (fold, dev)]
         settings = replace(self._settings, **asked.settings)
         learning = Learning(
-            splits=[], start=self._start, settings=settings, out=scratch, load=_nowhere, progress=_silent,
+            splits=[], start=self._start, settings=settings, out=scratch, load=_nowhere, progress=silent,
             tell=lambda _: None, backbone=self._shallow,
         )  # fmt: skip
         shutil.rmtree(scratch, ignore_errors=True)
@@ -290,7 +278,7 @@ class Ablation:
     def _units(self, window: Window, order: list[int]) -> dict[str, float]:
         """The means of the first ten, of the documents that say it."""
         ten = [self._said[window.request.candidates[place].doc_id] for place in order[:10]]
-        values = {unit: [said[unit] for said in ten if unit in said] for unit in UNITS}
+        values = {unit: [said[unit] for said in ten if unit in said] for unit in SAID}
         return {unit: float(np.mean(each)) for unit, each in values.items() if each}
 
 
@@ -340,109 +328,8 @@ def _ranked(scores: np.ndarray) -> list[int]:
     return places
 
 
-def summary(cells: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """Means of all folds, and differences to ``fused`` without weights, paired by query."""
-    base = cells["fused"]
-    known = base[0]["known"]
-    plain = {what: _queries(base, what, 0) for what in ("ndcg", "utility", "units")}
-    units = [unit for unit in UNITS if any(unit in each for each in plain["units"])]
-    start = {factor: _mean(plain["utility"], factor) for factor in known}
-    found: dict[str, Any] = {}
-    for arm, folds in cells.items():
-        taken = {what: _queries(folds, what) for what in ("ndcg", "utility", "units")}
-        said = paired([a - b for a, b in zip(taken["ndcg"], plain["ndcg"], strict=True)], seed=0)
-        utility = {factor: _mean(taken["utility"], factor) for factor in known}
-        found[arm] = {
-            "nDCG@10": float(np.mean(taken["ndcg"])),
-            "without weights": float(np.mean(_queries(folds, "ndcg", 0))),
-            "delta": {"delta": said.delta, "ci95": said.ci95},
-            "utility": utility,
-            "gain": {factor: utility[factor] / start[factor] - 1.0 for factor in known},
-            "units": {unit: _mean(taken["units"], unit) for unit in units},
-            "hypervolume": hypervolume([_trade(folds, place, known) for place in range(len(folds[0]["ndcg"]))]),
-            **{key: _average([fold[key] for fold in folds]) for key in ("weights", "share") if key in folds[0]},
-        }
-        if "trained" in folds[0]:
-            found[arm]["best_steps"] = [fold["trained"]["best_step"] for fold in folds]
-            looked = [fold["trained"]["conflict"] for fold in folds if fold["trained"]["conflict"] is not None]
-            found[arm]["gradient_conflict"] = float(np.mean(looked)) if looked else None
-    asked = {"queries_measured": len(plain["ndcg"]), "nDCG@10": float(np.mean(plain["ndcg"])), "utility": start}
-    asked["units"] = {unit: _mean(plain["units"], unit) for unit in units}
-    return {"fused without weights": asked, "arms": found}
-
-
-def _trade(folds: list[dict[str, Any]], place: int, known: Sequence[str]) -> tuple[float, float]:
-    """nDCG@10 and the mean of the known utilities."""
-    utilities = _queries(folds, "utility", place)
-    return float(np.mean(_queries(folds, "ndcg", place))), float(np.mean([_mean(utilities, each) for each in known]))
-
-
-def _average(of: list[Any]) -> Any:
-    """Mean of numbers, or of objects of numbers."""
-    if isinstance(of[0], dict):
-        return {key: float(np.mean([each[key] for each in of])) for key in of[0]}
-    return float(np.mean(of))
-
-
-def _queries(folds: list[dict[str, Any]], what: str, trade: int | None = None) -> list[Any]:
-    """A measure of every query, at one trade or at the one that the arm takes."""
-    return [each for fold in folds for each in fold[what][fold["chosen"] if trade is None else trade]]
-
-
-def _mean(queries: list[dict[str, float]], key: str) -> float:
-    """Over the queries that know it."""
-    values = [each[key] for each in queries if key in each]
-    return float(np.mean(values)) if values else float("nan")
-
-
-def printed(name: str, found: dict[str, Any]) -> str:
-    """The table in Markdown, one line per arm."""
-    base = found["fused without weights"]
-    units, factors = list(base["units"]), list(base["utility"])
-    rows = [["arm", "nDCG@10", "- fused, 95 %", *units, *(f"{factor} utility" for factor in factors), "hypervolume"]]
-    rows.append(["---"] * len(rows[0]))
-    rows.append(["fused without weights", _short(base["nDCG@10"], ".3f"), "", *_units(base, units)])
-    rows[-1] += [*(_short(base["utility"][factor], ".3f") for factor in factors), ""]
-    for arm, each in found["arms"].items():
-        rows.append([arm, _short(each["nDCG@10"], ".3f"), _difference(each["delta"]), *_units(each, units)])
-        for factor in factors:
-            rows[-1].append(f"{_short(each['utility'][factor], '.3f')} ({each['gain'][factor]:+.0%})")
-        rows[-1].append(_short(each["hypervolume"], ".4f"))
-    settings = found["settings"]
-    told = (
-        f"{name}: {base['queries_measured']} queries, {found['folds']} folds, {found['gain']} gain, "
-        f"seed {found['seed']}, {settings['max_steps']} steps of {settings['groups']} groups of "
-        f"{settings['group_size']}, {settings['tokens']} tokens, {found['layers']} layers, "
-        f"first {settings['validate_window']} candidates; start {found['start']}; "
-        + ", ".join(f"{package} {number}" for package, number in found["versions"].items())
-    )
-    return "\n".join(["| " + " | ".join(row) + " |" for row in rows]) + f"\n\n{told}"
-
-
-def _units(of: dict[str, Any], units: Sequence[str]) -> list[str]:
-    return [format(of["units"][unit], ".1f" if unit == "year" else ".2f") for unit in units]
-
-
-def _difference(of: dict[str, Any]) -> str:
-    low_high = "" if of["ci95"] is None else f", {'..'.join(_short(each, '+.3f') for each in of['ci95'])}"
-    return _short(of["delta"], "+.3f") + low_high
-
-
-def _short(number: float, form: str) -> str:
-    """As tables have it, without the zero before the point."""
-    return format(number, form).replace("0.", ".", 1) if abs(number) < 1 else format(number, form)
-
-
-def _silent(_: str, __: int) -> Any:
-    return nullcontext(lambda: None)
-
-
 def _nowhere(name: str, _: Path) -> Setup:
     raise AssertionError(f"{name} is found already")
-
-
-def _tell(line: str) -> None:
-    print(f"{datetime.now():%H:%M:%S} {line}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -14,18 +14,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
-from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
 from scipy.stats import spearmanr
+from tables import NOW, collections_folder, silent
 
 from rerank_plugin.cli.loading import filled
 from rerank_plugin.domain.factors import PRIORS, Weights
@@ -38,19 +37,12 @@ from rerank_plugin.retrieval.dense import VectorIndex
 from rerank_plugin.training.calibrate import Window, in_final_order, ndcg_by_query
 from rerank_plugin.wiring import calibration_windows, open_engine
 
-#: The clock of freshness: the collections are old, and at today's date all of their documents are.
-NOW = {"cacm": "1980-01-01", "stackexchange": "2025-01-01", "peps": "2025-01-01"}
 STANDS = ("half", "mean", "head", "truth")
 #: Strengths of the penalty that are tried, and the parts that the documents are cut into to choose one.
 PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 FOLDS = 5
 #: Fewer documents with a known feature teach nothing.
 FEWEST = 50
-
-
-@contextmanager
-def silent(_: str, __: int) -> Any:
-    yield lambda: None
 
 
 def main() -> None:
@@ -60,7 +52,7 @@ def main() -> None:
     parser.add_argument("--weight", type=float, default=1.0, help="of every factor")
     parser.add_argument("--json", action="store_true", dest="as_json")
     asked = parser.parse_args()
-    root = Path(os.environ.get("RERANK_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data") / "beir"
+    root = collections_folder()
     found: dict[str, Any] = {}
     for name in asked.collections.split(","):
         with tempfile.TemporaryDirectory(prefix="rerank-heads-") as scratch:
@@ -73,7 +65,7 @@ def main() -> None:
 
 def measured(folder: Path, scratch: Path, seeds: int, weight: float) -> dict[str, Any]:
     model = default_model_folder()
-    now = datetime.fromisoformat(NOW.get(folder.name, "2025-01-01")).replace(tzinfo=UTC)
+    now = NOW[folder.name]
     setup = filled(folder, scratch, model=model, now=now)
     collection = read_beir(folder, "test")
     windows = calibration_windows(setup, collection, model, progress=silent)

@@ -16,9 +16,19 @@ from rerank_plugin.cli.loading import filled
 @click.argument("model", type=common.FOLDER)
 @click.option("--dataset", "datasets", type=common.FOLDER, multiple=True, required=True, help="A BEIR directory.")
 @click.option("--split", default="train", show_default=True, help="Which judgments to fit to.")
+@click.option(
+    "--weights",
+    "weighting",
+    type=click.Choice(["equal", "raised"]),
+    default="equal",
+    show_default=True,
+    help="The same for every factor, or each time more for the one that gained least; 1 % of nDCG@10 is the limit.",
+)
 @common.now_option
 @common.json_option
-def calibrate(model: Path, datasets: tuple[Path, ...], split: str, now: datetime | None, as_json: bool) -> None:
+def calibrate(
+    model: Path, datasets: tuple[Path, ...], split: str, weighting: str, now: datetime | None, as_json: bool
+) -> None:
     """Fit a model folder's relevance scale and factor weights to judged collections; writes its manifest.json.
 
     Every collection is loaded into a temporary embedded engine and searched the way applications search; what was found
@@ -28,9 +38,10 @@ def calibrate(model: Path, datasets: tuple[Path, ...], split: str, now: datetime
     rerank model calibrate my-model --dataset beir/scifact --dataset beir/my-collection --split train
     """
     from rerank_plugin import wiring
+    from rerank_plugin.domain.factors import PRIORS
     from rerank_plugin.evaluation.collection import read_beir
     from rerank_plugin.models.folder import ModelFolder, update_manifest
-    from rerank_plugin.training.calibrate import equal_weights, fit_head, ndcg_at_10
+    from rerank_plugin.training.calibrate import WEIGHTINGS, fit_head, ndcg_at_10
     from rerank_plugin.training.reliability import reliability
 
     collections = [read_beir(folder, split) for folder in datasets]
@@ -40,7 +51,7 @@ def calibrate(model: Path, datasets: tuple[Path, ...], split: str, now: datetime
             setup = filled(folder, Path(scratch), model=model, now=now or common.present())
             windows.append(wiring.calibration_windows(setup, collection, model, progress=common.progress))
     head = fit_head(windows)
-    weights = equal_weights(windows, head)
+    weights = WEIGHTINGS[weighting](windows, head, PRIORS)
     fitted = {collection.name: len(found) for collection, found in zip(collections, windows, strict=True)}
     ndcg = {
         collection.name: round(ndcg_at_10(found, head, weights), 4)

@@ -255,8 +255,8 @@ def raised(
     now, going = before, True
     while going and sum(steps) * STEP < MAX_WEIGHT_SUM - STEP / 2:
         going = False
-        gains = (now / np.maximum(before, 1e-9)).mean(axis=0)
-        for place in sorted(known, key=lambda place: float(gains[place])):
+        gains = (now / np.maximum(before, 1e-9)).mean(axis=0).round(9).tolist()
+        for place in sorted(known, key=lambda place: (gains[place], steps[place])):
             tried = [*steps[:place], steps[place] + 1, *steps[place + 1 :]]
             kept, reached = _reached(collections, blended, tried)
             if bool((kept >= (1.0 - ALLOWED_LOSS) * plain).all()):

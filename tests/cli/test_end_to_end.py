@@ -279,6 +279,12 @@ def test_calibrate_fits_a_folder_that_then_ranks(dataset, tmp_path):
     assert max(stored["relevance"]["score+text"].values()) > 0
     assert stored["metrics"]["calibration"]["split"] == "test"
     assert load_ranker(Rerank(model=folder)).weights == Weights.of(printed["weights"])
+    assert len(set(printed["weights"].values())) == 1
+    raised = rerank(*asked, "--weights", "raised")
+    assert raised.exit_code == 0, raised.output
+    weights = json.loads(raised.stdout)["weights"]
+    assert weights["popularity"] == 0.0 < weights["authority"]  # no document has any
+    assert json.loads((folder / "manifest.json").read_text())["weights"] == weights
 
 
 def test_calibrate_without_judgments_is_one_line(dataset):
