@@ -178,6 +178,8 @@ def test_a_factor_that_gained_less_gets_more() -> None:
     """Authority needs .2 to gain, freshness 3.1: raised where gains are least, and what is left goes to authority."""
     found = told([(9.0, 0.5, 0.5), *[(0.5, 0.5, 0.5)] * 9, (0.45, 1.0, 0.5), (-1.01, 0.5, 1.0)], 0)
     assert raised_weights([[found]], BY_COSINE) == Weights(authority=0.9, freshness=3.1)
+    alike = told([(9.0, 0.5, 0.5), *[(0.5, 0.5, 0.5)] * 9, (0.45, 1.0, 0.5), (0.45, 0.5, 1.0)], 0)
+    assert raised_weights([[alike]], BY_COSINE) == Weights(authority=2.0, freshness=2.0)
 
 
 def test_no_collection_loses_for_another() -> None:
