@@ -184,20 +184,23 @@ class Learning:
         from rerank_plugin.models.folder import ModelFolder, update_manifest
         from rerank_plugin.training.calibrate import WEIGHTINGS, fit_head
         from rerank_plugin.training.reliability import reliability
+        from rerank_plugin.wiring.gating import gated, learned_gates
 
         found = self.windows(self.start.path)
         trained = self._trained(found, precision, resume)
         kept, after, served = trained.best_step > 0, found, {}
+        gates: dict[str, Any] = {}
         if kept:
             after = self.windows(self.out, parts=("dev", "test"))
-            dev = [windows["dev"] for windows in after.values()]
-            head = fit_head(dev)
+            head = fit_head([windows["dev"] for windows in after.values()])
+            gate, gates = learned_gates(self._asking(), ModelFolder.open(self.out))
+            dev = [gated(windows["dev"], ModelFolder.open(self.out), gate) for windows in after.values()]
             weights = WEIGHTINGS[self.settings.weights](dev, head, self.settings.taking_part())
-            folder = update_manifest(self.out, relevance=head.to_manifest(), weights=weights.as_dict())
+            folder = update_manifest(self.out, relevance=head.to_manifest(), weights=weights.as_dict(), gate=gate)
             served = self._compared("dev", found, after, folder)
             kept = sum(line["delta"] for line in served.values()) > 0
         if not kept:
-            after = found
+            after, gates = found, {}
             copytree(self.start.path, self.out, dirs_exist_ok=True)
         test = self._compared("test", found, after, ModelFolder.open(self.out))
         queries = {
@@ -212,6 +215,7 @@ class Learning:
             "teachers": self.teaching,
             "dev": {"before": round(trained.before, 4), "after": round(trained.after, 4)},
             "served": served,
+            "gates": gates,
             "kept": "trained" if kept else "start",
             "best_step": trained.best_step,
             "steps": trained.steps,
@@ -223,6 +227,10 @@ class Learning:
             believed = reliability({name: windows["dev"] for name, windows in after.items()}, seed=self.settings.seed)
             metrics = {"calibration": {"split": "dev", "reliability": believed}}
         return update_manifest(self.out, metrics={**metrics, "training": account})
+
+    def _asking(self) -> list[Query]:
+        """The queries that may teach a gate: those that are learned from."""
+        return [query for each in self.splits if each.train for query in each.train.queries]
 
     def follow(self, *, resume: bool) -> None:
         """The training alone, for a process beside the one that runs all of it."""
@@ -349,6 +357,7 @@ class Learning:
         from rerank_plugin.evaluation.significance import paired
         from rerank_plugin.ranking.relevance import RelevanceHead
         from rerank_plugin.training.calibrate import ndcg_by_query
+        from rerank_plugin.wiring.gating import gated
 
         table: dict[str, dict[str, Any]] = {}
         for name in after:
@@ -357,7 +366,8 @@ class Learning:
             values = []
             for model, windows in ((self.start, before[name][part]), (folder, after[name][part])):
                 head = RelevanceHead.from_manifest(model.relevance, where=str(model.path))
-                values.append(ndcg_by_query(windows, head, Weights.of(model.weights)))
+                asked = gated(windows, model, model.manifest.gate)
+                values.append(ndcg_by_query(asked, head, Weights.of(model.weights)))
             said = paired([new - old for old, new in zip(*values, strict=True)], seed=self.settings.seed)
             old, new = (sum(each) / len(each) for each in values)
             table[name] = {
