@@ -63,6 +63,17 @@ def test_the_list_is_kept_where_it_is_no_worse() -> None:
     assert account["freshness"]["squared_error"]["list"] == 0.0
 
 
+def test_a_word_of_the_list_counts_as_much_as_it_is_right() -> None:
+    """It is right in four of five queries: its log-odds are ln 4 either way, ln 16 between them."""
+    queries = [f"latest {place}" if place % 2 else f"plain {place}" for place in range(2000)]
+    asks = [
+        frozenset({"freshness"}) if bool(place % 2) == bool(place % 10 < 8) else frozenset() for place in range(2000)
+    ]
+    section, account = fit_gates(queries, asks, np.zeros((2000, 2), np.float32))
+    assert account["freshness"]["squared_error"] == {"list": 0.2, "learned": pytest.approx(0.16, abs=2e-3)}
+    assert section["freshness"]["word"] == pytest.approx(np.log(16), abs=0.02)
+
+
 def test_few_queries_teach_nothing() -> None:
     few = [frozenset({"authority"})] * (LEAST - 1) + [frozenset()] * 50
     assert fit_gates(["q"] * len(few), few, np.zeros((len(few), 2), np.float32)) == ({}, {})
