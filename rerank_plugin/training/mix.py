@@ -107,7 +107,11 @@ class Mix(nn.Module):
         return self.log_slopes.exp()
 
     def forward(self, batch: Batch) -> Said:
-        """What the trunk, the head and the factors say of every candidate."""
+        """What the trunk, the head and the factors say of every candidate; in 32 bits but for the trunk's layers."""
+        with torch.autocast(batch.given.device.type, enabled=False):  # Trainer's own is around all of it
+            return self._said(batch)
+
+    def _said(self, batch: Batch) -> Said:
         _, second, logits = self.trunk(**batch.rows)
         interaction = _placed(logits, batch.mask)
         z = batch.given @ self.slopes[:INTERACTION] + self.slopes[INTERACTION] * interaction

@@ -43,8 +43,10 @@ class TwoModeModel(nn.Module):
         #: (2 * dimensions,): of the products and the absolute differences of the two unit vectors.
         self.interaction_weight = nn.Parameter(torch.cat([torch.ones(self.dimensions), torch.zeros(self.dimensions)]))
         self.interaction_offset = nn.Parameter(torch.zeros(()))
-        #: In training only: layers compute in bfloat16; what they hold is computed again on the way back.
-        self.autocast, self.recompute = False, False
+        #: In training only: what layers compute in, where it is not 32 bits; what they hold is computed again on the
+        #: way back.
+        self.autocast: torch.dtype | None = None
+        self.recompute = False
 
     def forward(self, input_ids: Tensor, segment_ids: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """``first`` (n, dimensions), ``second`` (n, dimensions), ``interaction`` (n,).
@@ -77,7 +79,7 @@ class TwoModeModel(nn.Module):
         """The layer's output; in 32 bits whatever it computes in, since what it adds to is."""
         if not self.training:
             return cast(Tensor, layer(hidden, bias))
-        with torch.autocast(hidden.device.type, torch.bfloat16, enabled=self.autocast):
+        with torch.autocast(hidden.device.type, self.autocast, enabled=self.autocast is not None):
             return cast(
                 Tensor, checkpoint(layer, hidden, bias, use_reentrant=False) if self.recompute else layer(hidden, bias)
             )

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
     from rerank_plugin.evaluation.collection import Collection, Query
     from rerank_plugin.models.folder import ModelFolder
+    from rerank_plugin.models.tokens import TextTokenizer
     from rerank_plugin.ranking.relevance import RelevanceHead
     from rerank_plugin.training.augment import Augment
     from rerank_plugin.training.calibrate import Window
-    from rerank_plugin.training.loop import Trained
+    from rerank_plugin.training.loop import Trained, Validation
     from rerank_plugin.training.mix import Mix
     from rerank_plugin.training.settings import Settings
     from rerank_plugin.training.two_mode import Backbone
@@ -160,10 +161,14 @@ class Learning:
     tell: Callable[[str], None]
     #: Models whose scores are learned from beside the labels.
     teachers: Sequence[ModelFolder] = ()
-    #: What came of mixing them; empty before and without.
+    #: Texts of the documents, where the trunk is pre-trained on them.
+    documents: Sequence[str] = ()
+    #: What came of mixing teachers; empty before and without.
     teaching: dict[str, Any] = field(default_factory=dict, init=False)
     #: How a search for settings went; empty before and without.
     searched: dict[str, Any] = field(default_factory=dict, init=False)
+    #: How pre-training went; empty before and without.
+    pretraining: dict[str, Any] = field(default_factory=dict, init=False)
     #: What rewords training queries; made here, so that a table that cannot be read is told before there is any work.
     augment: Augment | None = field(init=False)
 
@@ -207,6 +212,7 @@ class Learning:
             "start": self.start.name,
             "queries": queries,
             "search": self.searched,
+            "pretraining": self.pretraining,
             "teachers": self.teaching,
             "dev": {"before": round(trained.before, 4), "after": round(trained.after, 4)},
             "served": served,
@@ -317,11 +323,25 @@ class Learning:
         validation.begin(mix)
         at_start = f"nDCG@10 {validation.before:.4f} at the start"
         self.tell(f"{groups.usable} queries to learn from, {len(dev)} validate: {at_start}")
+        if settings.pretrain_steps:
+            self._pretrained(backbone, mix, validation, tokenizer, resume)
         done = train(
             mix, groups, validation, tokenizer, settings,
             out=checkpoints or self.out / "checkpoints", resume=resume, tell=self.tell, callbacks=callbacks,
         )  # fmt: skip
         return done, mix, backbone
+
+    def _pretrained(
+        self, backbone: Backbone, mix: Mix, validation: Validation, tokenizer: TextTokenizer, resume: bool
+    ) -> None:
+        """Pre-trains the backbone, and the mix over it, in place: once, whatever is searched for behind it."""
+        from rerank_plugin.training.pretrain import pretrain
+
+        out, settings = self.out / "pretraining", self.settings
+        done = pretrain(backbone, self.documents, tokenizer, settings, out=out, resume=resume, tell=self.tell)
+        now = validation.by_start(mix)
+        self.pretraining = {**done.to_json(), "nDCG@10": round(now, 4)}
+        self.tell(f"pre-trained: nDCG@10 {now:.4f} by the start's head")
 
     def _taught(self, windows: list[Window], head: RelevanceHead) -> list[Window]:
         """The windows with what the teachers say of them, where there are teachers."""
