@@ -45,4 +45,5 @@ def load_ranker(settings: Rerank) -> ModelRanker:
         # Beside a cross-encoder the shipped trunk reads queries for the vectors, which it then must have made.
         queries=open_encoder(folder, threads=settings.threads) if settings.vectors or settings.vector_field else None,
         unknown_share=model.unknown_share,
+        statements=folder.manifest.statements,
     )

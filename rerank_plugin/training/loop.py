@@ -23,6 +23,7 @@ from transformers import (
 )
 
 from rerank_plugin.domain.factors import PRIORS, Weights
+from rerank_plugin.domain.statements import texts_of
 from rerank_plugin.models.batches import Row, in_batches, padded
 from rerank_plugin.ranking.relevance import Fit, RelevanceHead
 from rerank_plugin.training.balance import conflict_rate, gradients_of
@@ -68,6 +69,7 @@ class Validation:
         the others stay behind.
     :param head, weights: the start's own.
     :param fresh: whether the cosines change with the trunk and must be made again.
+    :param statements: whether what is known of a document stands in front of its text; cosines are of the plain one.
     """
 
     def __init__(
@@ -79,9 +81,10 @@ class Validation:
         head: RelevanceHead,
         weights: Weights,
         fresh: bool,
+        statements: bool = False,
     ) -> None:
         self._windows = [_first(window, most, head, weights) for window in windows]
-        self._tokenizer, self._fresh = tokenizer, fresh
+        self._tokenizer, self._fresh, self._statements = tokenizer, fresh, statements
         self._head, self._weights = head, weights
         #: What the start gives.
         self.before = ndcg_at_10(self._windows, head, weights)
@@ -108,12 +111,13 @@ class Validation:
     def _scored(self, trunk: nn.Module, window: Window) -> Window:
         if not window.request.candidates:
             return window  # nothing was found: it counts as 0 whatever is trained
-        texts = [each.text for each in window.request.candidates]
+        candidates = window.request.candidates
+        texts = texts_of(candidates, statements=self._statements)
         asked, *read = self._tokenizer([window.request.query, *texts])
         interactions = outputs(trunk, [Row(asked.ids, each.ids) for each in read], 2)
-        candidates = window.request.candidates
         if self._fresh:
-            vectors = outputs(trunk, [Row(each.ids, []) for each in (asked, *read)], 0)
+            plain = self._tokenizer(texts_of(candidates, statements=False)) if self._statements else read
+            vectors = outputs(trunk, [Row(each.ids, []) for each in (asked, *plain)], 0)
             cosines = (vectors[1:] @ vectors[0]).tolist()
             candidates = tuple(
                 replace(each, cosine=cosine if each.text.strip() else None)
@@ -292,7 +296,7 @@ def train(
         ),
         train_dataset=cast(Any, groups),
         eval_dataset=cast(Any, [0]),
-        data_collator=cast(Any, Collator(tokenizer)),
+        data_collator=cast(Any, Collator(tokenizer, statements=settings.states_factors)),
         callbacks=[EarlyStoppingCallback(early_stopping_patience=settings.patience), *callbacks],
     )
     trainer.remove_callback(PrinterCallback)  # it prints on standard output, which is for data

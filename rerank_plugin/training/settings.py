@@ -25,6 +25,7 @@ WORDS = {
     "balance": ("fixed", "uncertainty", "stochastic"),
     "autocast": ("off", "bf16", "fp16"),
     "gradient_checkpointing": ("off", "on"),
+    "statements": ("off", "on"),
 }
 MAX_BYTES = 1 << 20
 
@@ -94,6 +95,9 @@ class Settings:
     margin: float = _within(-2, 2, 0.0)
     #: Tokens of a query, and of a document, that are read in training and validation.
     tokens: int = _within(8, 8192, 128)
+    #: ``on``: what is known of a document stands in words in front of its text where query and text are read together,
+    #: in training and by the folder that comes of it (domain/statements.py).
+    statements: str = "off"
     #: Where the attention between query and document starts, as a logit; -10000 is shut.
     opened: float = _within(-1e4, 0, -3.0)
     #: Where figures are written while it trains: see ``tracking.TRACKERS``.
@@ -157,6 +161,11 @@ class Settings:
     def moves_vectors(self) -> bool:
         """Whether a document's vector is another after training."""
         return self.tuning != "head"
+
+    @property
+    def states_factors(self) -> bool:
+        """Whether what is known of a document stands in front of its text."""
+        return self.statements == "on"
 
     def to_json(self) -> dict[str, Any]:
         """Every setting by name."""

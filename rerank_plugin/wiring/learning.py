@@ -249,6 +249,8 @@ class Learning:
 
     def _trained(self, found: Found, precision: str, resume: bool) -> Trained:
         """The best step of the training, after a search of the best of its trials, exported to ``out``."""
+        from rerank_plugin.domain.statements import FORM
+        from rerank_plugin.models.folder import update_manifest
         from rerank_plugin.training.export import export_model
 
         checkpoints = None
@@ -260,7 +262,9 @@ class Learning:
         self.tell(f"best at step {done.best_step} of {done.steps}: nDCG@10 {done.after:.4f}; exporting ...")
         some = _of_part(found, "train")[:ROUNDING_TEXTS]
         texts = [each.text for window in some for each in window.request.candidates[:1] if each.text]
-        export_model(backbone, self.out, name=self.out.resolve().name, precision=precision, texts=texts)
+        folder = export_model(backbone, self.out, name=self.out.resolve().name, precision=precision, texts=texts)
+        if self.settings.states_factors:
+            update_manifest(self.out, interaction={**folder.interaction, "statements": FORM})
         return done
 
     def _searched(self, found: Found) -> Path:
@@ -312,7 +316,9 @@ class Learning:
         )
         dev = _of_part(found, "dev")
         fresh, most = settings.moves_vectors, settings.validate_window
-        validation = Validation(dev, tokenizer, most=most, head=head, weights=weights, fresh=fresh)
+        validation = Validation(
+            dev, tokenizer, most=most, head=head, weights=weights, fresh=fresh, statements=settings.states_factors
+        )
         mix = Mix(
             backbone.model,
             fit=head.fits["score+text"],

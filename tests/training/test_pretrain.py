@@ -36,8 +36,7 @@ from training.training_samples import one_thread, small_trunk, tokenizer
 pytestmark = [pytest.mark.train, pytest.mark.filterwarnings("ignore")]
 
 DEFINITION = ModelFolder.open(default_model_folder()).read("tokenizer").decode()
-#: Whatever stands behind an animal is told by it.
-DOCUMENTS = [f"the {who} number {n} says {what} today" for n in range(24) for who, what in [("cat", "meow")]]
+DOCUMENTS = [f"the cat number {number} says meow today" for number in range(24)]
 SETTINGS = Settings(
     pretrain_steps=12, pretrain_rate=1e-2, validate_every=3, groups=2, group_size=4, tokens=24, head_rate=1e-2,
     pretrain_anchor=0.0,
@@ -157,6 +156,16 @@ def test_every_document_is_read_before_one_is_read_again() -> None:
     assert len({tuple(read[start : start + 3]) for start in (0, 3, 6)}) > 1
     again = Texts(["ape", "bee", "cow"], tokenizer(), count=9, seed=0)
     assert [tuple(again[number]["input_ids"]) for number in (7, 2)] == [read[7], read[2]]
+
+
+def test_masks_are_drawn_by_number() -> None:
+    texts = Texts(["one and the same long text of many words"], tokenizer(), count=16, seed=0)
+    first, again, other = (
+        Masks(DEFINITION, seed)([texts[number] for number in range(at, at + 8)])["labels"]
+        for at, seed in ((0, 0), (0, 0), (8, 0))
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
 
 
 def test_of_long_documents_every_passage_is_read() -> None:
