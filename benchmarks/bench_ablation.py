@@ -55,7 +55,8 @@ from rerank_plugin.training.loop import Validation
 from rerank_plugin.training.settings import read_settings
 from rerank_plugin.training.two_mode import Backbone, load_backbone, shipped_backbone
 from rerank_plugin.wiring import Setup, calibration_windows
-from rerank_plugin.wiring.learning import Learning, drawn, has_split
+from rerank_plugin.wiring.learning import Learning
+from rerank_plugin.wiring.splits import drawn, has_split
 
 #: How a document's metadata say each of ``ablation_table.UNITS``.
 SAID: dict[str, Callable[[dict[str, Any]], float | None]] = {

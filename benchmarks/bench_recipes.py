@@ -51,7 +51,8 @@ from rerank_plugin.training.settings import Settings, read_settings
 from rerank_plugin.training.two_mode import CLOSED, TwoModeModel, load_backbone, shipped_backbone
 from rerank_plugin.wiring import Setup
 from rerank_plugin.wiring.corpus import corpus_splits
-from rerank_plugin.wiring.learning import TEACHER_SCORES, Found, Learning, Splits, drawn, read_splits
+from rerank_plugin.wiring.learning import TEACHER_SCORES, Found, Learning
+from rerank_plugin.wiring.splits import Splits, drawn, read_splits
 
 CLOCK = datetime(2026, 1, 1, tzinfo=UTC)
 ARMS = ("alone", "mixed", "shuffled", "shut")

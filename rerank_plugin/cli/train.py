@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rerank_plugin.models.folder import ModelFolder
     from rerank_plugin.training.settings import Settings
     from rerank_plugin.wiring import Setup
-    from rerank_plugin.wiring.learning import Splits
+    from rerank_plugin.wiring.splits import Splits
 
 #: What a run was told and when it is: ``--resume`` goes on with the same.
 RUN_FILE = "training.json"
@@ -76,11 +76,12 @@ def train(
         meet()  # the first process has checked and kept what all are told
     told = out, config, given, resume, now
     settings, now = _kept(out / RUN_FILE) if number else _told(*told, max_steps=max_steps, search=search)
-    _alone(settings, teachers, count)
+    _possible(settings, teachers, count)
     taught_by = _opened(teachers)
     splits = _read(folders, settings)
     names = [each.name for each in splits]
     where = dict(zip(names, folders, strict=True))
+    read = _documents(splits, where, settings)
     with ExitStack() as scratch:
         if settings.corpus_queries:
             splits += _asked_by_corpora(splits, where, scratch, settings)
@@ -90,7 +91,7 @@ def train(
             return filled(where[name], folder, model=model, now=now)
 
         start = ModelFolder.open(default_model_folder())
-        learning = Learning(splits, start, settings, out, load, common.progress, _teller(number), taught_by)
+        learning = Learning(splits, start, settings, out, load, common.progress, _teller(number), taught_by, read)
         if number == 0:
             _keep(out, names, taught_by, settings, now)
             meet()
@@ -105,7 +106,7 @@ def _teller(number: int) -> Callable[[str], None]:
 
 
 def _read(folders: Sequence[Path], settings: Settings) -> list[Splits]:
-    from rerank_plugin.wiring.learning import read_splits
+    from rerank_plugin.wiring.splits import read_splits
 
     splits = [read_splits(folder, settings) for folder in folders]
     names = [each.name for each in splits]
@@ -137,6 +138,16 @@ def _asked_by_corpora(
     return found
 
 
+def _documents(splits: Sequence[Splits], where: dict[str, Path], settings: Settings) -> list[str]:
+    """What the trunk is pre-trained on; nothing without."""
+    from rerank_plugin.training.pretrain import texts_wanted
+    from rerank_plugin.wiring.corpus import documents_of
+
+    if not settings.pretrain_steps:
+        return []
+    return documents_of(where, splits, settings, texts_wanted(settings))
+
+
 def _require_training() -> None:
     from importlib.util import find_spec
 
@@ -147,8 +158,13 @@ def _require_training() -> None:
         raise MissingExtraError("rerank train", "train")
 
 
-def _alone(settings: Settings, teachers: Sequence[Path], processes: int) -> None:
-    """Refuses what writes to OUT while it trains where several processes would."""
+def _possible(settings: Settings, teachers: Sequence[Path], processes: int) -> None:
+    """Refuses what this machine has not, and what writes to OUT while it trains where several processes would."""
+    from rerank_plugin.training.tracking import require_trackers
+    from rerank_plugin.training.tuning import require_accelerator
+
+    require_trackers(settings)
+    require_accelerator(settings)
     for found, name in ((settings.search, "search"), (teachers, "teacher")):
         if found and processes > 1:
             raise ConfigError(f"a {name} needs one process, and {processes} were started; start one, or leave it out")

@@ -51,4 +51,5 @@ def load_ranker(settings: Rerank) -> ModelRanker:
         queries=queries,
         gates=LearnedGates.from_manifest(learned, dimensions=reads.dimensions, where=where) if reads else None,
         unknown_share=model.unknown_share,
+        statements=folder.manifest.statements,
     )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from rerank_plugin.domain.candidate import Candidate, Ranking
 from rerank_plugin.domain.factors import Weights
+from rerank_plugin.domain.statements import stated, statement_of
 from rerank_plugin.errors import RerankError
 from rerank_plugin.models.types import PairScorer, TextEncoder, encoded_query
 from rerank_plugin.ranking.gate import query_gates
@@ -49,6 +50,8 @@ class ModelRanker:
     :param queries: encodes queries for a vector index that another model made; ``None`` takes ``trunk`` if it encodes.
     :param gates: what was learned of queries, beside the word list; it reads them with the vectors of ``encoder``.
     :param unknown_share: how much of a text is none of the model's words, in [0, 1]; ``None``: every text is readable.
+    :param statements: whether query and text are read together with what is known of the document in front of the text;
+        vectors are of the plain text.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class ModelRanker:
         queries: TextEncoder | None = None,
         gates: LearnedGates | None = None,
         unknown_share: Callable[[str], float] | None = None,
+        statements: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._trunk = trunk
@@ -69,6 +73,7 @@ class ModelRanker:
         self._language = Language(trunk.name, unknown_share)
         self._head, self._gates = head, gates
         self._weights = weights
+        self.reads_statements = statements
         self._clock = clock
         self._documents = VectorCache(DOCUMENT_VECTORS)
         self._queries = VectorCache(QUERY_VECTORS)
@@ -237,10 +242,13 @@ class ModelRanker:
         if self._scorer is None:
             return [None] * len(wave)
         with_text = [place for place, each in enumerate(wave) if each.text.strip()]
+        before = [statement_of(wave[place].features) if self.reads_statements else "" for place in with_text]
         split = [
-            passages_of(self._scorer, wave[place].text, request.passages, query=request.query) for place in with_text
+            passages_of(self._scorer, wave[place].text, request.passages, query=request.query, before=each)
+            for place, each in zip(with_text, before, strict=True)
         ]
-        said = self._scorer.interact(request.query, [piece for pieces in split for piece in pieces])
+        texts = [stated(each, piece) for each, pieces in zip(before, split, strict=True) for piece in pieces]
+        said = self._scorer.interact(request.query, texts)
         counts = [len(pieces) for pieces in split]
         logits: list[float | None] = [None] * len(wave)
         best = zip(

@@ -23,18 +23,21 @@ from transformers import (
 )
 
 from rerank_plugin.domain.factors import Weights
+from rerank_plugin.domain.statements import texts_of
 from rerank_plugin.models.batches import Row, in_batches, padded
 from rerank_plugin.ranking.relevance import Fit, RelevanceHead
 from rerank_plugin.training.balance import conflict_rate, gradients_of
 from rerank_plugin.training.calibrate import Window, in_final_order, ndcg_at_10
 from rerank_plugin.training.mix import INTERACTION, Batch, Collator, Mix
 from rerank_plugin.training.objective import losses_of
+from rerank_plugin.training.tracking import tracked, trackers_of
 from rerank_plugin.training.tuning import EFFICIENT, added, fold, prepare
 
 if TYPE_CHECKING:
     from rerank_plugin.models.tokens import TextTokenizer
     from rerank_plugin.training.groups import Groups
     from rerank_plugin.training.settings import Settings
+    from rerank_plugin.training.two_mode import TwoModeModel
 
 #: Tokens of a batch in validation, padding included.
 BUDGET = 4096
@@ -66,6 +69,7 @@ class Validation:
         the others stay behind.
     :param head, weights: the start's own.
     :param fresh: whether the cosines change with the trunk and must be made again.
+    :param statements: whether what is known of a document stands in front of its text; cosines are of the plain one.
     """
 
     def __init__(
@@ -77,9 +81,10 @@ class Validation:
         head: RelevanceHead,
         weights: Weights,
         fresh: bool,
+        statements: bool = False,
     ) -> None:
         self.windows = [_first(window, most, head, weights) for window in windows]
-        self._tokenizer, self._fresh = tokenizer, fresh
+        self._tokenizer, self._fresh, self._statements = tokenizer, fresh, statements
         self._head, self._weights = head, weights
         #: What the start gives.
         self.before = ndcg_at_10(self.windows, head, weights)
@@ -89,7 +94,11 @@ class Validation:
 
         :param mix: over the start's trunk, not trained yet.
         """
-        self.before = ndcg_at_10(self.scored_by(mix), self._head, self._weights)
+        self.before = self.by_start(mix)
+
+    def by_start(self, mix: Mix) -> float:
+        """What the start's own head gives over the mix's trunk as it is now."""
+        return ndcg_at_10(self.scored_by(mix), self._head, self._weights)
 
     def __call__(self, mix: Mix) -> float:
         """What the mix gives now."""
@@ -103,12 +112,13 @@ class Validation:
     def _scored(self, trunk: nn.Module, window: Window) -> Window:
         if not window.request.candidates:
             return window  # nothing was found: it counts as 0 whatever is trained
-        texts = [each.text for each in window.request.candidates]
+        candidates = window.request.candidates
+        texts = texts_of(candidates, statements=self._statements)
         asked, *read = self._tokenizer([window.request.query, *texts])
         interactions = outputs(trunk, [Row(asked.ids, each.ids) for each in read], 2)
-        candidates = window.request.candidates
         if self._fresh:
-            vectors = outputs(trunk, [Row(each.ids, []) for each in (asked, *read)], 0)
+            plain = self._tokenizer(texts_of(candidates, statements=False)) if self._statements else read
+            vectors = outputs(trunk, [Row(each.ids, []) for each in (asked, *plain)], 0)
             cosines = (vectors[1:] @ vectors[0]).tolist()
             candidates = tuple(
                 replace(each, cosine=cosine if each.text.strip() else None)
@@ -231,17 +241,27 @@ def rates(mix: Mix, settings: Settings) -> list[dict[str, Any]]:
     own += [mix.log_slopes, *(mix.heads.parameters() if settings.factor_losses() else ()), *mix.balance.parameters()]
     groups = [{"params": own, "lr": settings.head_rate, "weight_decay": 0.0}]
     if settings.tuning == "full":
-        parts = [trunk.embeddings, *trunk.layers]
-        frozen = 0 if settings.frozen_layers == 0 else settings.frozen_layers + 1
-        for place, part in enumerate(parts[frozen:], start=frozen):
-            rate = settings.learning_rate * settings.layer_decay ** (len(parts) - 1 - place)
-            groups.append({"params": list(part.parameters()), "lr": rate, "weight_decay": settings.weight_decay})
+        groups += layer_rates(trunk, settings.learning_rate, settings)
     elif settings.tuning in EFFICIENT:
         groups.append({"params": added(trunk), "lr": settings.peft_rate, "weight_decay": settings.weight_decay})
     for group in groups:
         for parameter in cast(list[nn.Parameter], group["params"]):
             parameter.requires_grad_(True)
     return groups
+
+
+def layer_rates(trunk: TwoModeModel, rate: float, settings: Settings) -> list[dict[str, Any]]:
+    """Parameter groups of the layers that are not frozen: the top one at ``rate``, each below ``layer_decay`` of it."""
+    parts = [trunk.embeddings, *trunk.layers]
+    frozen = 0 if settings.frozen_layers == 0 else settings.frozen_layers + 1
+    return [
+        {
+            "params": list(part.parameters()),
+            "lr": rate * settings.layer_decay ** (len(parts) - 1 - place),
+            "weight_decay": settings.weight_decay,
+        }
+        for place, part in enumerate(parts[frozen:], start=frozen)
+    ]
 
 
 def train(
@@ -263,16 +283,27 @@ def train(
         settings,
         validation,
         tell,
-        args=_arguments(settings, out),
+        args=arguments(
+            settings,
+            out,
+            max_steps=settings.max_steps,
+            batch=settings.groups,
+            load_best_model_at_end=True,
+            restore_callback_states_from_checkpoint=True,  # or patience would begin anew
+            metric_for_best_model=METRIC,
+            greater_is_better=True,
+            fp16=settings.autocast == "fp16",  # gradients of 16 bits would vanish: the loss is scaled
+        ),
         train_dataset=cast(Any, groups),
         eval_dataset=cast(Any, [0]),
-        data_collator=cast(Any, Collator(tokenizer)),
+        data_collator=cast(Any, Collator(tokenizer, statements=settings.states_factors)),
         callbacks=[EarlyStoppingCallback(early_stopping_patience=settings.patience), *callbacks],
     )
     trainer.remove_callback(PrinterCallback)  # it prints on standard output, which is for data
     checkpoint = last_checkpoint(out) if resume else None
     if checkpoint is None or not trainer.ended(checkpoint):
-        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        with tracked(settings, out):
+            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     mix.cpu()
     after = float(trainer.state.best_metric or 0.0)
     best = int(str(trainer.state.best_model_checkpoint or "-0").rpartition("-")[2])
@@ -285,15 +316,19 @@ def train(
     return Trained(validation.before, after, best, trainer.state.global_step, conflict)
 
 
-def _arguments(settings: Settings, out: Path) -> TrainingArguments:
+def arguments(settings: Settings, out: Path, *, max_steps: int, batch: int, **more: Any) -> TrainingArguments:
+    """How ``Trainer`` steps, validates and keeps checkpoints.
+
+    :param batch: examples of a batch of one process.
+    """
     return TrainingArguments(
         output_dir=str(out),
-        max_steps=settings.max_steps,
-        per_device_train_batch_size=settings.groups,
+        max_steps=max_steps,
+        per_device_train_batch_size=batch,
         gradient_accumulation_steps=settings.accumulation,
         learning_rate=settings.learning_rate,
         lr_scheduler_type=settings.schedule,
-        warmup_steps=round(settings.warmup_share * settings.max_steps),
+        warmup_steps=round(settings.warmup_share * max_steps),
         optim=settings.optimizer,
         max_grad_norm=settings.clip,
         eval_strategy="steps",
@@ -302,17 +337,14 @@ def _arguments(settings: Settings, out: Path) -> TrainingArguments:
         save_steps=settings.validate_every,
         save_total_limit=2,
         logging_steps=min(10, settings.validate_every),
-        load_best_model_at_end=True,
-        restore_callback_states_from_checkpoint=True,  # or patience would begin anew
-        metric_for_best_model=METRIC,
-        greater_is_better=True,
         seed=settings.seed,
         use_cpu=not torch.cuda.is_available(),
         remove_unused_columns=False,
         dataloader_pin_memory=False,
         ddp_find_unused_parameters=False,
         disable_tqdm=not sys.stderr.isatty(),
-        report_to=["tensorboard"],
+        report_to=list(trackers_of(settings.track)),
+        **more,
     )
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from rerank_plugin.domain.candidate import NEUTRAL
 from rerank_plugin.domain.factors import PRIORS, Weights
+from rerank_plugin.domain.statements import texts_of
 from rerank_plugin.models.batches import Row, padded
 from rerank_plugin.training.two_mode import CLOSED, TwoModeModel
 
@@ -107,7 +108,11 @@ class Mix(nn.Module):
         return self.log_slopes.exp()
 
     def forward(self, batch: Batch) -> Said:
-        """What the trunk, the head and the factors say of every candidate."""
+        """What the trunk, the head and the factors say of every candidate; in 32 bits but for the trunk's layers."""
+        with torch.autocast(batch.given.device.type, enabled=False):  # Trainer's own is around all of it
+            return self._said(batch)
+
+    def _said(self, batch: Batch) -> Said:
         _, second, logits = self.trunk(**batch.rows)
         interaction = _placed(logits, batch.mask)
         z = batch.given @ self.slopes[:INTERACTION] + self.slopes[INTERACTION] * interaction
@@ -127,10 +132,11 @@ class Collator:
     """Groups -> ``Batch``.
 
     :param tokenizer: cuts query and document, each to its own limit.
+    :param statements: whether what is known of a document stands in front of its text.
     """
 
-    def __init__(self, tokenizer: TextTokenizer) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, tokenizer: TextTokenizer, *, statements: bool = False) -> None:
+        self._tokenizer, self._statements = tokenizer, statements
 
     def __call__(self, groups: Sequence[Group]) -> dict[str, Batch]:
         """The batch under the name of the model's parameter."""
@@ -138,7 +144,8 @@ class Collator:
         rows: list[Row] = []
         for group in groups:
             asked = self._tokenizer([group.query])[0].ids
-            rows += [Row(asked, each.ids) for each in self._tokenizer([each.text for each in group.candidates])]
+            texts = texts_of(group.candidates, statements=self._statements)
+            rows += [Row(asked, each.ids) for each in self._tokenizer(texts)]
         batch = Batch(
             rows={name: torch.from_numpy(values) for name, values in padded(rows).items()},
             mask=torch.tensor([[place < len(group.candidates) for place in range(widest)] for group in groups]),

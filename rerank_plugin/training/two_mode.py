@@ -45,8 +45,10 @@ class TwoModeModel(nn.Module):
         self.interaction_offset = nn.Parameter(torch.zeros(()))
         #: Whether its vectors are those of the documents; where not, cosines stay what retrieval gave.
         self.encodes = True
-        #: In training only: layers compute in bfloat16; what they hold is computed again on the way back.
-        self.autocast, self.recompute = False, False
+        #: In training only: what layers compute in, where it is not 32 bits; what they hold is computed again on the
+        #: way back.
+        self.autocast: torch.dtype | None = None
+        self.recompute = False
 
     def forward(self, input_ids: Tensor, segment_ids: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """``first`` (n, dimensions), ``second`` (n, dimensions), ``interaction`` (n,).
@@ -79,7 +81,7 @@ class TwoModeModel(nn.Module):
         """The layer's output; in 32 bits whatever it computes in, since what it adds to is."""
         if not self.training:
             return cast(Tensor, layer(hidden, bias))
-        with torch.autocast(hidden.device.type, torch.bfloat16, enabled=self.autocast):
+        with torch.autocast(hidden.device.type, self.autocast, enabled=self.autocast is not None):
             return cast(
                 Tensor, checkpoint(layer, hidden, bias, use_reentrant=False) if self.recompute else layer(hidden, bias)
             )

@@ -158,7 +158,7 @@ def test_the_interaction_counts_where_the_head_gives_it_a_say() -> None:
 class SplittingTrunk(AngleTrunk):
     """Reads one word at a time."""
 
-    def passages(self, text: str, most: int, *, query: str = "") -> list[str]:
+    def passages(self, text: str, most: int, *, query: str = "", before: str = "") -> list[str]:
         return text.split(" ", most - 1)
 
     def encode(self, texts: Sequence[str]) -> Encoded:
