@@ -35,7 +35,7 @@ lint: $(VENV)/.dev ## ruff, ruff format, mypy --strict, import-linter
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.dev ## every benchmark at its small size: scorer, client, judge, indexer
-	@set -e; for each in benchmarks/*.py; do echo "== $$each"; $(BIN)/python "$$each" $(ARGS); done
+	@set -e; for each in benchmarks/bench_*.py; do echo "== $$each"; $(BIN)/python "$$each" $(ARGS); done
 
 model: $(VENV)/.dev ## make the shipped model folder again and fit its numbers (about 10 minutes)
 	$(BIN)/rerank model export --out $(MODEL)

@@ -14,18 +14,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
-from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.stats import spearmanr
+from tables import NOW, collections_folder, silent
 
 from rerank_plugin.cli.loading import filled
 from rerank_plugin.domain.factors import PRIORS, Weights
@@ -36,21 +34,12 @@ from rerank_plugin.models.folder import ModelFolder, default_model_folder
 from rerank_plugin.ranking.relevance import RelevanceHead
 from rerank_plugin.retrieval.dense import VectorIndex
 from rerank_plugin.training.calibrate import Window, in_final_order, ndcg_by_query
+from rerank_plugin.training.logistic import chosen_penalty, predicted, soft_logistic
 from rerank_plugin.wiring import calibration_windows, open_engine
 
-#: The clock of freshness: the collections are old, and at today's date all of their documents are.
-NOW = {"cacm": "1980-01-01", "stackexchange": "2025-01-01", "peps": "2025-01-01"}
 STANDS = ("half", "mean", "head", "truth")
-#: Strengths of the penalty that are tried, and the parts that the documents are cut into to choose one.
-PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
-FOLDS = 5
 #: Fewer documents with a known feature teach nothing.
 FEWEST = 50
-
-
-@contextmanager
-def silent(_: str, __: int) -> Any:
-    yield lambda: None
 
 
 def main() -> None:
@@ -60,7 +49,7 @@ def main() -> None:
     parser.add_argument("--weight", type=float, default=1.0, help="of every factor")
     parser.add_argument("--json", action="store_true", dest="as_json")
     asked = parser.parse_args()
-    root = Path(os.environ.get("RERANK_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data") / "beir"
+    root = collections_folder()
     found: dict[str, Any] = {}
     for name in asked.collections.split(","):
         with tempfile.TemporaryDirectory(prefix="rerank-heads-") as scratch:
@@ -73,7 +62,7 @@ def main() -> None:
 
 def measured(folder: Path, scratch: Path, seeds: int, weight: float) -> dict[str, Any]:
     model = default_model_folder()
-    now = datetime.fromisoformat(NOW.get(folder.name, "2025-01-01")).replace(tzinfo=UTC)
+    now = NOW[folder.name]
     setup = filled(folder, scratch, model=model, now=now)
     collection = read_beir(folder, "test")
     windows = calibration_windows(setup, collection, model, progress=silent)
@@ -114,7 +103,7 @@ def one(
             continue
         values = np.array([truth[each][factor] if truth[each][factor] is not None else np.nan for each in ids])
         seen = known & ~hidden
-        penalty, r2 = chosen_penalty(vectors[seen], values[seen], seed=seed)
+        penalty, error = chosen_penalty(vectors[seen], values[seen], seed=seed)
         said = predicted(vectors, *soft_logistic(vectors[seen], values[seen], penalty))
         guesses["half"][factor] = np.full(len(ids), 0.5)
         guesses["mean"][factor] = np.full(len(ids), values[seen].mean())
@@ -123,7 +112,7 @@ def one(
         away = known & hidden
         factors[factor] = {
             "documents": int(seen.sum()),
-            "r2_out_of_fold": r2,
+            "r2_out_of_fold": 1.0 - error / float(values[seen].var()),
             "spearman": float(spearmanr(said[away], values[away]).statistic),
             **{f"squared_{stand}": float(((guesses[stand][factor][away] - values[away]) ** 2).mean())
                for stand in ("half", "mean", "head")},
@@ -147,48 +136,6 @@ def one(
             for stand in STANDS
         },
     }
-
-
-def soft_logistic(vectors: np.ndarray, targets: np.ndarray, penalty: float) -> tuple[np.ndarray, float]:
-    """Slopes (dimensions,) and intercept of least mean cross-entropy + penalty / 2 * |slopes|^2.
-
-    :param vectors: (documents, dimensions).
-    :param targets: (documents,), in [0, 1].
-    """
-    count, dimensions = vectors.shape
-
-    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        slopes, intercept = parameters[:dimensions], parameters[dimensions]
-        logits = vectors @ slopes + intercept
-        error = (1.0 / (1.0 + np.exp(-logits)) - targets) / count
-        value = float(np.mean(np.logaddexp(0.0, logits) - targets * logits)) + penalty / 2 * float(slopes @ slopes)
-        return value, np.concatenate([vectors.T @ error + penalty * slopes, [error.sum()]])
-
-    mean = float(np.clip(targets.mean(), 1e-6, 1 - 1e-6))
-    start = np.zeros(dimensions + 1)
-    start[dimensions] = np.log(mean / (1.0 - mean))
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 500}).x
-    return found[:dimensions], float(found[dimensions])
-
-
-def predicted(vectors: np.ndarray, slopes: np.ndarray, intercept: float) -> np.ndarray:
-    """(documents,), in (0, 1)."""
-    return 1.0 / (1.0 + np.exp(-(vectors @ slopes + intercept)))
-
-
-def chosen_penalty(vectors: np.ndarray, targets: np.ndarray, *, seed: int) -> tuple[float, float]:
-    """The penalty with the least squared error out of fold, and its share of the targets' variance explained (R^2)."""
-    parts = np.random.default_rng(seed).permutation(len(targets)) % FOLDS
-    best: tuple[float, float] = (np.inf, PENALTIES[-1])
-    for penalty in PENALTIES:
-        squared = 0.0
-        for fold in range(FOLDS):
-            held = parts == fold
-            slopes, intercept = soft_logistic(vectors[~held], targets[~held], penalty)
-            squared += float(((predicted(vectors[held], slopes, intercept) - targets[held]) ** 2).sum())
-        best = min(best, (squared, penalty))
-    spread = float(((targets - targets.mean()) ** 2).sum())
-    return best[1], 1.0 - best[0] / spread if spread > 0 else 0.0
 
 
 def mean_of(ten: list[str], truth: dict[str, Features], factor: str) -> float:

@@ -22,9 +22,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
-import sys
 import tempfile
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
@@ -35,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tables import collections_folder, difference, keep, short, silent, tell
 
 from rerank_plugin.cli.loading import filled
 from rerank_plugin.domain.factors import Weights
@@ -51,9 +50,9 @@ from rerank_plugin.training.settings import Settings, read_settings
 from rerank_plugin.training.two_mode import CLOSED, TwoModeModel, TwoModeReader, load_backbone, shipped_backbone
 from rerank_plugin.wiring import Setup
 from rerank_plugin.wiring.corpus import corpus_splits
-from rerank_plugin.wiring.learning import TEACHER_SCORES, Found, Learning, Splits, drawn, read_splits
+from rerank_plugin.wiring.learning import TEACHER_SCORES, Found, Learning
+from rerank_plugin.wiring.splits import Splits, drawn, read_splits
 
-ROOT = Path(__file__).resolve().parents[1]
 CLOCK = datetime(2026, 1, 1, tzinfo=UTC)
 ARMS = ("alone", "mixed", "shuffled", "shut")
 PACKAGES = ("torch", "transformers", "accelerate", "onnxruntime", "numpy", "scipy", "ir-measures")
@@ -85,7 +84,7 @@ RECIPES = {
 def main() -> None:
     """Prints the table, or with --json one object."""
     options = _options()
-    data = Path(os.environ.get("RERANK_DATA") or ROOT.parent / "shared" / "data") / "beir"
+    data = collections_folder()
     absent = [name for name in (options.train, *options.tested) if not (data / name).is_dir()]
     if absent:
         print(f"skipped: no collection {absent[0]} under {data}; set RERANK_DATA to the folder that holds beir/")
@@ -143,11 +142,11 @@ class Table:
         """Every figure; what is not there yet is measured."""
         told = {"settings": self._settings.to_json(), "start": self._start.name, "recipes": {}}
         told["teachers"] = [folder.name for folder in self._teachers]
-        self._keep(told)
+        keep(self._out, told)
         rows: dict[str, Any] = {"start": self._row("start", None)}
         for name in self._options.recipe or RECIPES:
             if RECIPES[name].teachers and not self._teachers:
-                _tell(f"{name}: left out, no --teacher was given")
+                tell(f"{name}: left out, no --teacher was given")
                 continue
             rows[name] = self._row(name, RECIPES[name])
         lines = {
@@ -155,14 +154,6 @@ class Table:
         }
         versions = {each: version(each) for each in PACKAGES}
         return {**told, "gain": "linear", "seed": self._options.seed, "recipes": lines, "versions": versions}
-
-    def _keep(self, told: dict[str, Any]) -> None:
-        """What the table was told; another table may not go on with its cells."""
-        file = self._out / "told.json"
-        if file.exists() and json.loads(file.read_text(encoding="utf-8")) != told:
-            sys.exit(f"Error: {self._out} holds a table with other settings or teachers; give another --out")
-        self._out.mkdir(parents=True, exist_ok=True)
-        write_whole(file, json.dumps(told).encode("utf-8"))
 
     @cached_property
     def found(self) -> Found:
@@ -183,7 +174,7 @@ class Table:
     def _learning(self, settings: Settings, splits: list[Splits], out: Path, teachers: list[ModelFolder]) -> Learning:
         return Learning(
             splits=splits, start=self._start, settings=settings, out=out, load=self._load,
-            progress=lambda *_: nullcontext(lambda: None), tell=_tell, teachers=teachers,
+            progress=silent, tell=tell, teachers=teachers,
         )  # fmt: skip
 
     def _load(self, name: str, model: Path) -> Setup:
@@ -205,7 +196,7 @@ class Table:
             mix, trained = (self._untrained(), {}) if recipe is None else self._trained(recipe, folder)
             write_whole(folder / "trained.json", json.dumps(trained).encode("utf-8"))
             for each in absent[absent[0] == "trained" :]:
-                _tell(f"{name}: {each} ...")
+                tell(f"{name}: {each} ...")
                 values = self._measured(mix, self.found[each]["test"])
                 write_whole(folder / f"{each}.json", json.dumps(values).encode("utf-8"))
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
@@ -232,7 +223,7 @@ class Table:
         if not scores.is_symlink():
             scores.symlink_to(self._out.resolve() / TEACHER_SCORES)  # one file: no recipe asks for a score again
         learning = self._learning(settings, [], folder, self._teachers if recipe.teachers else [])
-        _tell(f"{folder.name}: training ...")
+        tell(f"{folder.name}: training ...")
         done, mix, _ = learning.learned(parts, resume=True)
         return mix, {**asdict(done), "teachers": learning.teaching}
 
@@ -327,8 +318,8 @@ def printed(found: dict[str, Any]) -> str:
         step = row["trained"].get("best_step")
         name = recipe if step is None else f"{recipe} (step {step})"
         for test, cell in row["collections"].items():
-            differences = [_difference(cell[f"mixed - {less}"]) for less in ("fused", "shut")]
-            means = {arm: _short(cell[arm], ".3f") for arm in ("fused", *ARMS)}
+            differences = [difference(cell[f"mixed - {less}"]) for less in ("fused", "shut")]
+            means = {arm: short(cell[arm], ".3f") for arm in ("fused", *ARMS)}
             lines.append(
                 f"| {name} | {test} | {cell['queries']} | {means['fused']} | {means['alone']} | {means['mixed']} "
                 f"| {differences[0]} | {means['shuffled']} | {means['shut']} | {differences[1]} |"
@@ -342,20 +333,6 @@ def printed(found: dict[str, Any]) -> str:
         + ", ".join(f"{name} {number}" for name, number in found["versions"].items())
     )
     return "\n".join(lines)
-
-
-def _difference(of: dict[str, Any]) -> str:
-    low_high = "" if of["ci95"] is None else f", {'..'.join(_short(each, '+.3f') for each in of['ci95'])}"
-    return _short(of["delta"], "+.3f") + low_high
-
-
-def _short(number: float, form: str) -> str:
-    """As tables have it, without the zero before the point."""
-    return format(number, form).replace("0.", ".", 1) if abs(number) < 1 else format(number, form)
-
-
-def _tell(line: str) -> None:
-    print(f"{datetime.now():%H:%M:%S} {line}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

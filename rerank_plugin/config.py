@@ -153,6 +153,11 @@ def together(environ: Mapping[str, str] = os.environ) -> tuple[int, int]:
     return int(number), int(count)
 
 
+def wandb_mode(environ: Mapping[str, str] = os.environ) -> str:
+    """What ``WANDB_MODE`` says; ``offline`` where it says nothing: a training sends nothing unless it is told to."""
+    return environ.get("WANDB_MODE", "").strip() or "offline"
+
+
 def several(name: str, words: str, allowed: Collection[str]) -> tuple[str, ...]:
     """The words of a setting that takes some of ``allowed`` with commas between, in the order of ``allowed``.
 

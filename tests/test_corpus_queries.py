@@ -11,8 +11,8 @@ import pytest
 from rerank_plugin.errors import DataError
 from rerank_plugin.evaluation.collection import same_text
 from rerank_plugin.training.settings import Settings
-from rerank_plugin.wiring.corpus import Held, ask_itself, corpus_splits
-from rerank_plugin.wiring.learning import read_splits
+from rerank_plugin.wiring.corpus import Held, ask_itself, corpus_splits, documents_of
+from rerank_plugin.wiring.splits import read_splits
 
 NONE = Held(frozenset(), frozenset())
 
@@ -140,3 +140,19 @@ def test_without_judgments_to_learn_from_the_corpus_must_ask(tmp_path: Path) -> 
     judged(folder, {"v": "bird"}, {}, dev=["v"])
     with pytest.raises(DataError, match=r"no qrels/train.tsv; .* or qrels/dev.tsv and the setting corpus_queries"):
         read_splits(folder, Settings())
+
+
+def test_documents_to_pre_train_on_hold_no_query_that_validates_or_is_tested(tmp_path: Path) -> None:
+    """By the query's text, by a document with that text, and by the document a query was made of."""
+    records = [record(number) for number in range(8)]
+    records[3]["text"] = "What one might want to know of the birds at the lake in summer"
+    folder = corpus(tmp_path / "birds", [*records, {"_id": "bad"}, {**record(8), "title": ""}])
+    texts = {"v": "notes on  BIRD 1", "t": "Notes on bird 2", "u": str(records[3]["text"]), "s": "something else"}
+    judged(folder, texts, {"s": "d4"}, dev=["v"], test=["t", "u", "s"])
+    splits = read_splits(folder, titles(1, test_queries=1))
+    read = documents_of({"birds": folder}, [splits], Settings(), 99)
+    assert sorted(read) == [
+        str(record(8)["text"]), *(f"Notes on bird {number}\n{record(number)['text']}" for number in (0, 5, 6, 7))
+    ]  # fmt: skip
+    assert documents_of({"birds": folder}, [splits], Settings(), 3) == read[:3]  # drawn by the seed, not by the file
+    assert documents_of({"birds": folder}, [splits], Settings(seed=1), 99) != read

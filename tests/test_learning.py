@@ -9,7 +9,7 @@ import pytest
 from rerank_plugin.errors import DataError
 from rerank_plugin.evaluation.collection import same_text
 from rerank_plugin.training.settings import Settings
-from rerank_plugin.wiring.learning import read_splits
+from rerank_plugin.wiring.splits import read_splits
 
 
 def directory(folder: Path, texts: dict[str, str], **splits: list[str]) -> Path:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rerank_plugin.models.folder import ModelFolder
     from rerank_plugin.training.settings import Settings
     from rerank_plugin.wiring import Setup
-    from rerank_plugin.wiring.learning import Splits
+    from rerank_plugin.wiring.splits import Splits
 
 #: What a run was told and when it is: ``--resume`` goes on with the same.
 RUN_FILE = "training.json"
@@ -64,8 +64,7 @@ def train(
     \b
     rerank train --data beir/my-collection --out my-model
     rerank train --data beir/scifact --out my-model --set tuning=lora --set lora_rank=8 --set peft_rate=5e-4
-    rerank train --data beir/scifact --out my-model --search 20
-    rerank train --data beir/scifact --out my-model --backbone ModernBERT-base
+    rerank train --data beir/scifact --out my-model --backbone ModernBERT-base --search 20
     rerank train --data beir/my-collection --out my-model --teacher e5 --set corpus_queries=2000
     """
     _require_training()
@@ -78,11 +77,12 @@ def train(
         meet()  # the first process has checked and kept what all are told
     options = {"max_steps": max_steps, "search": search, "backbone": backbone}
     settings, now = _kept(out / RUN_FILE) if number else _told(out, config, given, resume, now, options)
-    _alone(settings, teachers, count)
+    _possible(settings, teachers, count)
     taught_by = _opened(teachers)
     splits = _read(folders, settings)
     names = [each.name for each in splits]
     where = dict(zip(names, folders, strict=True))
+    read = _documents(splits, where, settings)
     with ExitStack() as scratch:
         if settings.corpus_queries:
             splits += _asked_by_corpora(splits, where, scratch, settings)
@@ -92,7 +92,7 @@ def train(
             return filled(where[name], folder, model=model, now=now)
 
         start = ModelFolder.open(default_model_folder())
-        learning = Learning(splits, start, settings, out, load, common.progress, _teller(number), taught_by)
+        learning = Learning(splits, start, settings, out, load, common.progress, _teller(number), taught_by, read)
         if number == 0:
             _keep(out, names, taught_by, settings, now)
             meet()
@@ -107,7 +107,7 @@ def _teller(number: int) -> Callable[[str], None]:
 
 
 def _read(folders: Sequence[Path], settings: Settings) -> list[Splits]:
-    from rerank_plugin.wiring.learning import read_splits
+    from rerank_plugin.wiring.splits import read_splits
 
     splits = [read_splits(folder, settings) for folder in folders]
     names = [each.name for each in splits]
@@ -139,6 +139,16 @@ def _asked_by_corpora(
     return found
 
 
+def _documents(splits: Sequence[Splits], where: dict[str, Path], settings: Settings) -> list[str]:
+    """What the trunk is pre-trained on; nothing without."""
+    from rerank_plugin.training.pretrain import texts_wanted
+    from rerank_plugin.wiring.corpus import documents_of
+
+    if not settings.pretrain_steps:
+        return []
+    return documents_of(where, splits, settings, texts_wanted(settings))
+
+
 def _require_training() -> None:
     from importlib.util import find_spec
 
@@ -149,11 +159,22 @@ def _require_training() -> None:
         raise MissingExtraError("rerank train", "train")
 
 
-def _alone(settings: Settings, teachers: Sequence[Path], processes: int) -> None:
-    """Refuses what writes to OUT while it trains where several processes would."""
+def _possible(settings: Settings, teachers: Sequence[Path], processes: int) -> None:
+    """Refuses what this machine has not, and what writes to OUT while it trains where several processes would.
+
+    A backbone is read, once for nothing, so that one that cannot be trained is told before there is any work.
+    """
+    from rerank_plugin.training.backbones import backbone_of
+    from rerank_plugin.training.tracking import require_trackers
+    from rerank_plugin.training.tuning import require_accelerator
+
+    require_trackers(settings)
+    require_accelerator(settings)
     for found, name in ((settings.search, "search"), (teachers, "teacher")):
         if found and processes > 1:
             raise ConfigError(f"a {name} needs one process, and {processes} were started; start one, or leave it out")
+    if settings.backbone:
+        backbone_of(settings)
 
 
 def _told(

@@ -7,8 +7,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
+from rerank_plugin.domain.factors import PRIORS
 from rerank_plugin.errors import DataError
 
 #: Query -> document -> grade; a grade above 0 means relevant.
@@ -23,6 +24,8 @@ class Query:
     text: str
     #: Documents left out of every arm: a collection that asks with its own documents names them (``metadata.self``).
     drop: frozenset[str] = frozenset()
+    #: Factors that it asks for (``metadata.asks``), for a gate to learn from; ``None`` where nobody said.
+    asks: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +127,7 @@ def one_of(folder: Path, name: str) -> Path:
 
 
 def read_queries(path: Path) -> tuple[Query, ...]:
-    """Queries of a BEIR file, one JSON object a line: ``_id``, ``text`` and perhaps ``metadata.self``.
+    """Queries of a BEIR file, one JSON object a line: ``_id``, ``text``, perhaps ``metadata.self``, ``metadata.asks``.
 
     :raises DataError: naming file and line: not JSON, no ``_id`` or ``text``, an id twice; or the file cannot be read.
     """
@@ -142,9 +145,23 @@ def read_queries(path: Path) -> tuple[Query, ...]:
         if query_id in found:
             raise DataError(f"{where}: the query id {query_id!r} occurs twice; ids must differ")
         metadata = record.get("metadata")
-        own = _identity(metadata.get("self")) if isinstance(metadata, dict) else None
-        found[query_id] = Query(query_id, record["text"], frozenset() if own is None else frozenset({own}))
+        metadata = metadata if isinstance(metadata, dict) else {}
+        own = _identity(metadata.get("self"))
+        drop = frozenset() if own is None else frozenset({own})
+        found[query_id] = Query(query_id, record["text"], drop, _asks(metadata.get("asks"), where))
     return tuple(found.values())
+
+
+def _asks(said: Any, where: str) -> frozenset[str] | None:
+    """The factors that a query asks for.
+
+    :raises DataError: something else than a list of factors.
+    """
+    if said is None:
+        return None
+    if not isinstance(said, list) or not all(each in PRIORS for each in said):
+        raise DataError(f"{where}: metadata.asks is a list of some of {', '.join(PRIORS)}, got {str(said)[:60]!r}")
+    return frozenset(said)
 
 
 def read_qrels(path: Path) -> dict[str, dict[str, int]]:

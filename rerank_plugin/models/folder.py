@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from rerank_plugin.domain.factors import Weights
+from rerank_plugin.domain.statements import FORM
 from rerank_plugin.errors import ConfigError, ModelFolderError
 
 FORMAT = 1
@@ -92,7 +93,8 @@ class Manifest:
     #: File name -> sha256.
     checksums: Mapping[str, str]
     layout: Layout
-    #: State of the segment biases and of the head: ``closed`` is true while it equals the cosine.
+    #: State of the segment biases and of the head: ``closed`` is true while it equals the cosine. ``statements``, where
+    #: it is there, is the form of those in front of texts.
     interaction: Mapping[str, Any]
     #: Calibration to log-odds: ``intercept``, ``bm25``, ``cosine``, ``interaction``; empty before calibration.
     relevance: Mapping[str, Any]
@@ -127,6 +129,10 @@ class Manifest:
         for key, value in sections.items():
             if not isinstance(value, dict):
                 raise ModelFolderError(f"{where}: {key!r} must be an object, found {type(value).__name__}; {_AGAIN}")
+        if (form := sections["interaction"].get("statements", FORM)) != FORM or type(form) is not int:
+            raise ModelFolderError(
+                f"{where} reads statements of form {form!r}, this version makes form {FORM}; train it again"
+            )
         _check_files(sections["files"], sections["checksums"], where)
         try:
             Weights.of(sections["weights"])
@@ -144,6 +150,11 @@ class Manifest:
             precision=raw["precision"],
             **sections,
         )
+
+    @property
+    def statements(self) -> bool:
+        """Whether query and text are read together with statements in front of the text (domain/statements.py)."""
+        return "statements" in self.interaction
 
     def to_json(self) -> dict[str, Any]:
         """The object that ``manifest.json`` holds."""

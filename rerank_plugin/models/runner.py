@@ -87,15 +87,16 @@ class OnnxModel:
         """
         return self._open().tokenizer.unknown_share(text)
 
-    def passages(self, text: str, most: int, *, query: str = "") -> list[str]:
+    def passages(self, text: str, most: int, *, query: str = "", before: str = "") -> list[str]:
         """The text in at most ``most`` consecutive pieces of whole words; all but the last are read to their end.
 
         :param query: what a cross-encoder reads beside each piece.
+        :param before: what will be put in front of each piece.
         :raises ModelFolderError: the folder's files changed since it was opened, or are no such model.
         """
         manifest = self._folder.manifest
         beside = query if manifest.kind == "cross-encoder" else manifest.layout.text_prefix
-        return self._open().tokenizer.passages(text, most, beside=beside)
+        return self._open().tokenizer.passages(text, most, beside=f"{beside} {before}" if before else beside)
 
     def _check(self, inputs: Collection[str], outputs: Sequence[str]) -> str:
         """What is wrong with a graph of these inputs and outputs; empty when nothing is."""

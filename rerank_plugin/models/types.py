@@ -75,10 +75,11 @@ class PairScorer(Protocol):
 class Splitter(Protocol):
     """A model that can say how much of a text it reads at a time."""
 
-    def passages(self, text: str, most: int, *, query: str = "") -> list[str]:
+    def passages(self, text: str, most: int, *, query: str = "", before: str = "") -> list[str]:
         """The text in at most ``most`` consecutive pieces of whole words; all but the last are read to their end.
 
         :param query: what is read beside each piece, where that takes room from it.
+        :param before: what will be put in front of each piece.
         """
         ...
 

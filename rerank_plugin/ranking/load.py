@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rerank_plugin.domain.factors import Weights
+from rerank_plugin.ranking.gate import LearnedGates
 from rerank_plugin.ranking.ranker import ModelRanker
 from rerank_plugin.ranking.relevance import RelevanceHead
 from rerank_plugin.ranking.types import Ranker
@@ -34,15 +35,21 @@ def load_ranker(settings: Rerank) -> ModelRanker:
     """
     from rerank_plugin.models.folder import ModelFolder, default_model_folder
     from rerank_plugin.models.load import open_encoder, open_model
+    from rerank_plugin.models.types import TextEncoder
 
     folder = ModelFolder.open(settings.model or default_model_folder())
     head = RelevanceHead.from_manifest(folder.manifest.relevance, where=str(folder.path))
     model = open_model(folder, threads=settings.threads)
+    # Beside a cross-encoder the shipped trunk reads queries for the vectors, which it then must have made.
+    queries = open_encoder(folder, threads=settings.threads) if settings.vectors or settings.vector_field else None
+    reads = queries or (model if isinstance(model, TextEncoder) else None)
+    learned, where = folder.manifest.gate, str(folder.path)
     return ModelRanker(
         model,
         head,
         Weights.of(folder.manifest.weights),
-        # Beside a cross-encoder the shipped trunk reads queries for the vectors, which it then must have made.
-        queries=open_encoder(folder, threads=settings.threads) if settings.vectors or settings.vector_field else None,
+        queries=queries,
+        gates=LearnedGates.from_manifest(learned, dimensions=reads.dimensions, where=where) if reads else None,
         unknown_share=model.unknown_share,
+        statements=folder.manifest.statements,
     )

@@ -11,14 +11,15 @@ from rerank_plugin.models.types import Splitter
 Number = TypeVar("Number", float, bool)
 
 
-def passages_of(model: object, text: str, most: int, *, query: str = "") -> list[str]:
+def passages_of(model: object, text: str, most: int, *, query: str = "", before: str = "") -> list[str]:
     """A text in at most ``most`` consecutive pieces; a model that cannot split reads its beginning alone.
 
     :param query: what a cross-encoder reads beside each piece.
+    :param before: what will be put in front of each piece.
     """
     if most <= 1 or not isinstance(model, Splitter):
         return [text]
-    return model.passages(text, most, query=query)
+    return model.passages(text, most, query=query, before=before)
 
 
 def each_best(values: Sequence[Number], counts: Sequence[int]) -> list[Number]:

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 
 from rerank_plugin.domain.candidate import Candidate, Ranking
 from rerank_plugin.domain.factors import Weights
+from rerank_plugin.domain.statements import stated, statement_of
 from rerank_plugin.errors import RerankError
 from rerank_plugin.models.types import PairScorer, TextEncoder, encoded_query
+from rerank_plugin.ranking.gate import query_gates
 from rerank_plugin.ranking.language import Language
 from rerank_plugin.ranking.passages import each_best, passages_of
 from rerank_plugin.ranking.scored import Scored, ranking_of
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from rerank_plugin.ranking.gate import LearnedGates
     from rerank_plugin.ranking.relevance import RelevanceHead
     from rerank_plugin.ranking.types import RankRequest
 
@@ -45,7 +48,10 @@ class ModelRanker:
 
     :param trunk: the two-mode trunk, an encoder, or a cross-encoder; then cosines are only those that are given.
     :param queries: encodes queries for a vector index that another model made; ``None`` takes ``trunk`` if it encodes.
+    :param gates: what was learned of queries, beside the word list; it reads them with the vectors of ``encoder``.
     :param unknown_share: how much of a text is none of the model's words, in [0, 1]; ``None``: every text is readable.
+    :param statements: whether query and text are read together with what is known of the document in front of the text;
+        vectors are of the plain text.
     """
 
     def __init__(
@@ -55,7 +61,9 @@ class ModelRanker:
         weights: Weights,
         *,
         queries: TextEncoder | None = None,
+        gates: LearnedGates | None = None,
         unknown_share: Callable[[str], float] | None = None,
+        statements: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._trunk = trunk
@@ -63,8 +71,9 @@ class ModelRanker:
         self._scorer = trunk if isinstance(trunk, PairScorer) and head.needs_interaction else None
         self._query_encoder = self._encoder if queries is None else queries
         self._language = Language(trunk.name, unknown_share)
-        self._head = head
+        self._head, self._gates = head, gates
         self._weights = weights
+        self.reads_statements = statements
         self._clock = clock
         self._documents = VectorCache(DOCUMENT_VECTORS)
         self._queries = VectorCache(QUERY_VECTORS)
@@ -98,6 +107,12 @@ class ModelRanker:
         vector: NDArray[np.float32] = found.vectors[0]
         return vector
 
+    def gates(self, query: str) -> Mapping[str, float]:
+        """How much a query asks for each factor: by the word list, and by what was learned where it encodes."""
+        if self._gates is None or self._query_encoder is None:
+            return query_gates(query)
+        return self._gates(query, self.encode_query(query))
+
     def refusal(self, query: str) -> str:
         """Why a query is not to be ranked, its language being unknown to the model; empty when it is."""
         return self._language.refusal(query)
@@ -109,7 +124,7 @@ class ModelRanker:
         """
         dense = "" if self.encoder else f"no cosines: {self.model} is a cross-encoder and there are no vectors"
         return [
-            ranking_of(request, scored, weights=self._weights, model=self.model, dense=dense)
+            ranking_of(request, scored, weights=self._weights, model=self.model, dense=dense, gates_of=self.gates)
             for request, scored in zip(requests, self.score(requests), strict=True)
         ]
 
@@ -227,10 +242,13 @@ class ModelRanker:
         if self._scorer is None:
             return [None] * len(wave)
         with_text = [place for place, each in enumerate(wave) if each.text.strip()]
+        before = [statement_of(wave[place].features) if self.reads_statements else "" for place in with_text]
         split = [
-            passages_of(self._scorer, wave[place].text, request.passages, query=request.query) for place in with_text
+            passages_of(self._scorer, wave[place].text, request.passages, query=request.query, before=each)
+            for place, each in zip(with_text, before, strict=True)
         ]
-        said = self._scorer.interact(request.query, [piece for pieces in split for piece in pieces])
+        texts = [stated(each, piece) for each, pieces in zip(before, split, strict=True) for piece in pieces]
+        said = self._scorer.interact(request.query, texts)
         counts = [len(pieces) for pieces in split]
         logits: list[float | None] = [None] * len(wave)
         best = zip(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from rerank_plugin.domain.candidate import Candidate, Ranking
@@ -30,15 +31,19 @@ class Scored:
     model_seconds: float = 0.0
 
 
-def ranking_of(request: RankRequest, scored: Scored, *, weights: Weights, model: str, dense: str = "") -> Ranking:
+def ranking_of(
+    request: RankRequest, scored: Scored, *, weights: Weights, model: str, dense: str = "",
+    gates_of: Callable[[str], Mapping[str, float]] = query_gates,
+) -> Ranking:  # fmt: skip
     """The final order of a window.
 
     :param weights: the model's, used where the request has none.
+    :param gates_of: how much a query asks for each factor, where the request has no weights.
     :param dense: what the status is to say of vectors.
     """
     given = request.weights
     weights = weights if given is None else given
-    gates = query_gates(request.query) if given is None else OPEN_GATES
+    gates = gates_of(request.query) if given is None else OPEN_GATES
     zs: list[float] = []
     read: list[Candidate] = []
     unread: dict[int, tuple[Candidate, float]] = {}

@@ -6,7 +6,8 @@ intercept: logistic regression on that one number (Platt 1999) over the calibrat
 Unjudged candidates count as not relevant, as the measures count them; positives that retrieval missed are not injected.
 Every collection counts the same, whatever its size.
 
-Weights: the same for every factor, raised as far as no collection loses more than a hundredth of its nDCG@10.
+Weights: as far as no collection loses more than a hundredth of its nDCG@10, either the same for every factor, or raised
+step by step, each time that of the factor whose utility among the first ten has gained least so far.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rerank_plugin.domain.factors import PRIORS, Weights
+from rerank_plugin.domain.candidate import NEUTRAL
+from rerank_plugin.domain.factors import MAX_WEIGHT_SUM, PRIORS, Weights
+from rerank_plugin.domain.features import priors_of
 from rerank_plugin.errors import DataError
 from rerank_plugin.ranking.blend import blend, in_order
 from rerank_plugin.ranking.gate import query_gates
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 #: Weights tried, and how much of a collection's nDCG@10 may be lost for them.
 STEPS = tuple(round(0.1 * step, 1) for step in range(11))
 ALLOWED_LOSS = 0.01
+#: By how much a weight is raised at a time.
+STEP = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,13 @@ class Window:
     judgments: Mapping[str, int]
     #: (candidates,) log-odds of relevance up to a constant, NaN where no teacher looked; ``None`` without teachers.
     taught: NDArray[np.float64] | None = None
+    #: How much each factor is asked for, as in ``OPEN_GATES``; ``None`` is as the words of the query say.
+    gates: Mapping[str, float] | None = None
+
+    @property
+    def asked(self) -> Mapping[str, float]:
+        """How much each factor is asked for, in [0.2, 1]."""
+        return query_gates(self.request.query) if self.gates is None else self.gates
 
     @property
     def scores(self) -> NDArray[np.float64]:
@@ -160,20 +172,23 @@ def platt(sums: NDArray[np.float64], relevant: NDArray[np.bool_], shares: NDArra
 
 
 def in_final_order(window: Window, head: RelevanceHead, weights: Weights) -> tuple[Ranked, ...]:
-    """The window's candidates in the order of the blend, gates as the query asks."""
-    gates = query_gates(window.request.query)
+    """The window's candidates in the order of the blend."""
+    return in_order(blend(relevance(window, head), window.request.candidates, weights, window.asked))
+
+
+def relevance(window: Window, head: RelevanceHead) -> list[float]:
+    """z of each candidate, in log-odds."""
     candidates = window.request.candidates
     top = top_score(candidates)
     interactions = [None] * len(candidates) if window.interactions is None else window.interactions.tolist()
-    zs = [
+    return [
         head.z(each.retrieval_score, top, cosine=each.cosine, interaction=interaction)
         for each, interaction in zip(candidates, interactions, strict=True)
     ]
-    return in_order(blend(zs, candidates, weights, gates))
 
 
 def ndcg_at_10(windows: Sequence[Window], head: RelevanceHead, weights: Weights) -> float:
-    """Mean nDCG@10 (linear gain, ir-measures) of the windows in the order of the blend, gates as the queries ask."""
+    """Mean nDCG@10 (linear gain, ir-measures) of the windows in the order of the blend."""
     return float(np.mean(ndcg_by_query(windows, head, weights)))
 
 
@@ -199,14 +214,116 @@ def _ndcg(windows: Sequence[Window], ranked: Sequence[Sequence[str]]) -> list[fl
     return [values[str(place)] for place in range(len(windows))]
 
 
-def equal_weights(collections: Sequence[Sequence[Window]], head: RelevanceHead) -> Weights:
-    """The largest equal weight of all factors that costs no collection more than ``ALLOWED_LOSS`` of its nDCG@10."""
+def equal_weights(
+    collections: Sequence[Sequence[Window]], head: RelevanceHead, factors: Sequence[str] = PRIORS
+) -> Weights:
+    """The largest equal weight of the factors that costs no collection more than ``ALLOWED_LOSS`` of its nDCG@10."""
     plain = [ndcg_at_10(windows, head, Weights()) for windows in collections]
     best = 0.0
     for step in STEPS[1:]:
-        weights = Weights.of(dict.fromkeys(PRIORS, step))
+        weights = Weights.of(dict.fromkeys(factors, step))
         kept = [ndcg_at_10(windows, head, weights) for windows in collections]
         if any(value < (1.0 - ALLOWED_LOSS) * base for value, base in zip(kept, plain, strict=True)):
             break
         best = step
-    return Weights.of(dict.fromkeys(PRIORS, best))
+    return Weights.of(dict.fromkeys(factors, best))
+
+
+def raised_weights(
+    collections: Sequence[Sequence[Window]], head: RelevanceHead, factors: Sequence[str] = PRIORS
+) -> Weights:
+    """Weights that balance what the factors gain, at a cost to no collection of more than ``ALLOWED_LOSS`` (DESIGN 3).
+
+    From 0 on, the factor whose utility among the first ten has gained least, as a share of what it is without weights,
+    gets ``STEP`` more; where that costs too much, the next one. It ends where none can be raised, or at the most that
+    weights may sum to. A factor that no candidate has a feature for stays at 0.
+    """
+    return raised(collections, [[Blended.of(window, head) for window in windows] for windows in collections], factors)
+
+
+def raised(
+    collections: Sequence[Sequence[Window]], blended: Sequence[Sequence[Blended]], factors: Sequence[str]
+) -> Weights:
+    """As :func:`raised_weights`, of windows that are columns already.
+
+    :param blended: of the collections' windows.
+    """
+    known = [
+        place
+        for place, factor in enumerate(PRIORS)
+        if factor in factors and any(each.known[place] for columns in blended for each in columns)
+    ]
+    steps = [0] * len(PRIORS)  # whole numbers: sums of tenths drift
+    plain, before = _reached(collections, blended, steps)
+    now, going = before, True
+    while going and sum(steps) * STEP < MAX_WEIGHT_SUM - STEP / 2:
+        going = False
+        gains = (now / np.maximum(before, 1e-9)).mean(axis=0).round(9).tolist()
+        for place in sorted(known, key=lambda place: (gains[place], steps[place])):
+            tried = [*steps[:place], steps[place] + 1, *steps[place + 1 :]]
+            kept, reached = _reached(collections, blended, tried)
+            if bool((kept >= (1.0 - ALLOWED_LOSS) * plain).all()):
+                steps, now, going = tried, reached, True
+                break
+    return Weights.of({factor: round(count * STEP, 1) for factor, count in zip(PRIORS, steps, strict=True)})
+
+
+def _reached(
+    collections: Sequence[Sequence[Window]], blended: Sequence[Sequence[Blended]], steps: Sequence[int]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """With weights of so many steps: nDCG@10 (collections,), and mean utilities of the first ten, (collections,
+    factors)."""
+    weights = np.array(steps) * STEP
+    ndcg: list[float] = []
+    utilities: list[NDArray[np.float64]] = []
+    for windows, columns in zip(collections, blended, strict=True):
+        orders = [each.order(weights) for each in columns]
+        ndcg.append(float(np.mean(ndcg_of_orders(windows, orders))))
+        utilities.append(np.mean([each.at_10(order) for each, order in zip(columns, orders, strict=True)], axis=0))
+    return np.array(ndcg), np.array(utilities)
+
+
+@dataclass(frozen=True, slots=True)
+class Blended:
+    """A window as columns, so that many weights can be tried: the sum of ``blend`` and its order."""
+
+    #: (candidates,).
+    zs: NDArray[np.float64]
+    #: (candidates, factors): 1/2 where a feature is unknown; and the same less 1/2, times the gates.
+    utilities: NDArray[np.float64]
+    pulls: NDArray[np.float64]
+    #: (candidates,).
+    ranks: NDArray[np.int64]
+    #: (factors,): whether a candidate has the feature.
+    known: Sequence[bool]
+
+    @classmethod
+    def of(cls, window: Window, head: RelevanceHead) -> Blended:
+        """The window, its relevance by a head."""
+        candidates = window.request.candidates
+        stored = [[np.nan if each is None else each for each in priors_of(one.features)] for one in candidates]
+        features = np.array(stored, dtype=np.float64).reshape(len(candidates), len(PRIORS))
+        utilities = np.nan_to_num(features, nan=NEUTRAL)
+        gates = np.array([window.asked[factor] for factor in PRIORS])
+        ranks = np.array([each.retrieval_rank for each in candidates], dtype=np.int64)
+        known = [bool(np.isfinite(column).any()) for column in features.T]
+        return cls(np.array(relevance(window, head)), utilities, (utilities - NEUTRAL) * gates, ranks, known)
+
+    def order(self, weights: NDArray[np.float64]) -> list[int]:
+        """The places by (-z_final, retrieval_rank).
+
+        :param weights: (factors,).
+        """
+        ordered: list[int] = np.lexsort((self.ranks, -(self.zs + self.pulls @ weights))).tolist()
+        return ordered
+
+    def at_10(self, order: Sequence[int]) -> NDArray[np.float64]:
+        """(factors,): mean utilities of the first ten of an order; 1/2 where nothing was found."""
+        if not order:
+            return np.full(len(PRIORS), NEUTRAL)
+        means: NDArray[np.float64] = self.utilities[list(order[:10])].mean(axis=0)
+        return means
+
+
+#: How weights are found, by the setting ``weights``.
+WEIGHTINGS = {"equal": equal_weights, "raised": raised_weights}

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from rerank_plugin.domain.candidate import NEUTRAL, Candidate
 from rerank_plugin.domain.factors import PRIORS
 from rerank_plugin.errors import DataError
-from rerank_plugin.ranking.gate import query_gates
 from rerank_plugin.ranking.ranker import top_score
 
 if TYPE_CHECKING:
@@ -36,16 +35,12 @@ class Group:
     grades: tuple[float, ...]
     #: The highest first-stage score of the whole window.
     top: float
+    #: How much the query asks for each factor, in the order of ``PRIORS``.
+    gates: tuple[float, ...]
     #: Per candidate, whether its grade is believed; empty for all.
     labelled: tuple[bool, ...] = ()
     #: Per candidate, the teachers' log-odds; empty without teachers.
     taught: tuple[float, ...] = ()
-
-    @property
-    def gates(self) -> tuple[float, ...]:
-        """How much the query asks for each factor, in the order of ``PRIORS``."""
-        asked = query_gates(self.query)
-        return tuple(asked[factor] for factor in PRIORS)
 
     @property
     def utilities(self) -> list[list[float]]:
@@ -129,6 +124,7 @@ class Groups:
             tuple(candidates[place] for place in chosen),
             tuple(grades[place] for place in chosen),
             top_score(candidates),
+            tuple(window.asked[factor] for factor in PRIORS),
             labelled=tuple(labelled[place] for place in chosen),
             taught=tuple(taught[place] for place in chosen) if taught else (),
         )

@@ -22,13 +22,15 @@ from transformers import (
     TrainingArguments,
 )
 
-from rerank_plugin.domain.factors import PRIORS, Weights
+from rerank_plugin.domain.factors import Weights
+from rerank_plugin.domain.statements import texts_of
 from rerank_plugin.models.batches import in_batches
 from rerank_plugin.ranking.relevance import Fit, RelevanceHead
 from rerank_plugin.training.balance import conflict_rate, gradients_of
 from rerank_plugin.training.calibrate import Window, in_final_order, ndcg_at_10
 from rerank_plugin.training.mix import INTERACTION, Batch, Collator, Mix
 from rerank_plugin.training.objective import losses_of
+from rerank_plugin.training.tracking import tracked, trackers_of
 from rerank_plugin.training.tuning import EFFICIENT, added, fold, prepare
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ class Validation:
     :param reader: the trunk's.
     :param head, weights: the start's own.
     :param fresh: whether the cosines change with the trunk, which then encodes, and must be made again.
+    :param statements: whether what is known of a document stands in front of its text; cosines are of the plain one.
     """
 
     def __init__(
@@ -78,43 +81,50 @@ class Validation:
         head: RelevanceHead,
         weights: Weights,
         fresh: bool,
+        statements: bool = False,
     ) -> None:
-        self._windows = [_first(window, most, head, weights) for window in windows]
-        self._reader, self._fresh = reader, fresh
+        self.windows = [_first(window, most, head, weights) for window in windows]
+        self._reader, self._fresh, self._statements = reader, fresh, statements
         self._head, self._weights = head, weights
         #: What the start gives.
-        self.before = ndcg_at_10(self._windows, head, weights)
+        self.before = ndcg_at_10(self.windows, head, weights)
 
     def begin(self, mix: Mix) -> None:
         """Makes ``before`` of cosines that the start's trunk gives here: of the same tokens that training reads.
 
         :param mix: over the start's trunk, not trained yet.
         """
-        self.before = ndcg_at_10(self._scored_by(mix), self._head, self._weights)
+        self.before = self.by_start(mix)
+
+    def by_start(self, mix: Mix) -> float:
+        """What the start's own head gives over the mix's trunk as it is now."""
+        return ndcg_at_10(self.scored_by(mix), self._head, self._weights)
 
     def __call__(self, mix: Mix) -> float:
         """What the mix gives now."""
-        return ndcg_at_10(self._scored_by(mix), head_of(mix), mix.weights)
+        return ndcg_at_10(self.scored_by(mix), head_of(mix), mix.weights)
 
-    def _scored_by(self, mix: Mix) -> list[Window]:
+    def scored_by(self, mix: Mix) -> list[Window]:
+        """The windows with the logits, and the cosines where they change, of the mix's trunk."""
         with torch.no_grad():
-            return [self._scored(mix.trunk.eval(), window) for window in self._windows]
+            return [self._scored(mix.trunk.eval(), window) for window in self.windows]
 
     def _scored(self, trunk: Trunk, window: Window) -> Window:
         if not window.request.candidates:
             return window  # nothing was found: it counts as 0 whatever is trained
-        query, texts = window.request.query, [each.text for each in window.request.candidates]
-        interactions = outputs(trunk, self._reader, self._reader.pairs(query, texts), -1)
-        candidates = window.request.candidates
+        query, candidates = window.request.query, window.request.candidates
+        read = self._reader.pairs(query, texts_of(candidates, statements=self._statements))
+        interactions = outputs(trunk, self._reader, read, -1)
         if self._fresh:
-            vectors = outputs(trunk, self._reader, cast("TextReader", self._reader).texts([query, *texts]), 0)
+            alone = cast("TextReader", self._reader).texts([query, *texts_of(candidates, statements=False)])
+            vectors = outputs(trunk, self._reader, alone, 0)
             cosines = (vectors[1:] @ vectors[0]).tolist()
             candidates = tuple(
                 replace(each, cosine=cosine if each.text.strip() else None)
                 for each, cosine in zip(candidates, cosines, strict=True)
             )
         request = replace(window.request, candidates=candidates)
-        return Window(request, interactions.numpy().astype(np.float64), window.judgments)
+        return replace(window, request=request, interactions=interactions.numpy().astype(np.float64))
 
 
 def _first(window: Window, most: int, head: RelevanceHead, weights: Weights) -> Window:
@@ -225,17 +235,12 @@ def rates(mix: Mix, settings: Settings) -> list[dict[str, Any]]:
     """Parameter groups of an optimizer; parameters outside of them are frozen."""
     trunk = mix.trunk
     mix.requires_grad_(False)
-    taught = any(getattr(settings, f"{factor}_loss") > 0 for factor in PRIORS)
-    own = [mix.log_slopes, *(mix.heads.parameters() if taught else ()), *mix.balance.parameters()]
+    own = [mix.log_slopes, *(mix.heads.parameters() if settings.factor_losses() else ()), *mix.balance.parameters()]
     if trunk.fresh:
         own = [*trunk.own, *own]
     groups = [{"params": own, "lr": settings.head_rate, "weight_decay": 0.0}]
     if settings.tuning == "full":
-        parts = trunk.stages()
-        frozen = 0 if settings.frozen_layers == 0 else settings.frozen_layers + 1
-        for place, part in enumerate(parts[frozen:], start=frozen):
-            rate = settings.learning_rate * settings.layer_decay ** (len(parts) - 1 - place)
-            groups.append({"params": part, "lr": rate, "weight_decay": settings.weight_decay})
+        groups += layer_rates(trunk, settings.learning_rate, settings)
     elif settings.tuning in EFFICIENT:
         groups.append({"params": added(trunk), "lr": settings.peft_rate, "weight_decay": settings.weight_decay})
     if not trunk.fresh:
@@ -244,6 +249,20 @@ def rates(mix: Mix, settings: Settings) -> list[dict[str, Any]]:
         for parameter in cast(list[nn.Parameter], group["params"]):
             parameter.requires_grad_(True)
     return groups
+
+
+def layer_rates(trunk: Trunk, rate: float, settings: Settings) -> list[dict[str, Any]]:
+    """Parameter groups of the layers that are not frozen: the top one at ``rate``, each below ``layer_decay`` of it."""
+    parts = trunk.stages()
+    frozen = 0 if settings.frozen_layers == 0 else settings.frozen_layers + 1
+    return [
+        {
+            "params": part,
+            "lr": rate * settings.layer_decay ** (len(parts) - 1 - place),
+            "weight_decay": settings.weight_decay,
+        }
+        for place, part in enumerate(parts[frozen:], start=frozen)
+    ]
 
 
 def train(
@@ -265,16 +284,27 @@ def train(
         settings,
         validation,
         tell,
-        args=_arguments(settings, out),
+        args=arguments(
+            settings,
+            out,
+            max_steps=settings.max_steps,
+            batch=settings.groups,
+            load_best_model_at_end=True,
+            restore_callback_states_from_checkpoint=True,  # or patience would begin anew
+            metric_for_best_model=METRIC,
+            greater_is_better=True,
+            fp16=settings.autocast == "fp16",  # gradients of 16 bits would vanish: the loss is scaled
+        ),
         train_dataset=cast(Any, groups),
         eval_dataset=cast(Any, [0]),
-        data_collator=cast(Any, Collator(reader)),
+        data_collator=cast(Any, Collator(reader, statements=settings.states_factors)),
         callbacks=[EarlyStoppingCallback(early_stopping_patience=settings.patience), *callbacks],
     )
     trainer.remove_callback(PrinterCallback)  # it prints on standard output, which is for data
     checkpoint = last_checkpoint(out) if resume else None
     if checkpoint is None or not trainer.ended(checkpoint):
-        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        with tracked(settings, out):
+            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     mix.cpu()
     after = float(trainer.state.best_metric or 0.0)
     best = int(str(trainer.state.best_model_checkpoint or "-0").rpartition("-")[2])
@@ -287,15 +317,19 @@ def train(
     return Trained(validation.before, after, best, trainer.state.global_step, conflict)
 
 
-def _arguments(settings: Settings, out: Path) -> TrainingArguments:
+def arguments(settings: Settings, out: Path, *, max_steps: int, batch: int, **more: Any) -> TrainingArguments:
+    """How ``Trainer`` steps, validates and keeps checkpoints.
+
+    :param batch: examples of a batch of one process.
+    """
     return TrainingArguments(
         output_dir=str(out),
-        max_steps=settings.max_steps,
-        per_device_train_batch_size=settings.groups,
+        max_steps=max_steps,
+        per_device_train_batch_size=batch,
         gradient_accumulation_steps=settings.accumulation,
         learning_rate=settings.learning_rate,
         lr_scheduler_type=settings.schedule,
-        warmup_steps=round(settings.warmup_share * settings.max_steps),
+        warmup_steps=round(settings.warmup_share * max_steps),
         optim=settings.optimizer,
         max_grad_norm=settings.clip,
         eval_strategy="steps",
@@ -304,17 +338,14 @@ def _arguments(settings: Settings, out: Path) -> TrainingArguments:
         save_steps=settings.validate_every,
         save_total_limit=2,
         logging_steps=min(10, settings.validate_every),
-        load_best_model_at_end=True,
-        restore_callback_states_from_checkpoint=True,  # or patience would begin anew
-        metric_for_best_model=METRIC,
-        greater_is_better=True,
         seed=settings.seed,
         use_cpu=not torch.cuda.is_available(),
         remove_unused_columns=False,
         dataloader_pin_memory=False,
         ddp_find_unused_parameters=False,
         disable_tqdm=not sys.stderr.isatty(),
-        report_to=["tensorboard"],
+        report_to=list(trackers_of(settings.track)),
+        **more,
     )
 
 

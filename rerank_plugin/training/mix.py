@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from rerank_plugin.domain.candidate import NEUTRAL
 from rerank_plugin.domain.factors import PRIORS, Weights
+from rerank_plugin.domain.statements import texts_of
 
 if TYPE_CHECKING:
     from rerank_plugin.ranking.relevance import Fit
@@ -102,7 +103,11 @@ class Mix(nn.Module):
         return self.log_slopes.exp()
 
     def forward(self, batch: Batch) -> Said:
-        """What the trunk, the head and the factors say of every candidate."""
+        """What the trunk, the head and the factors say of every candidate; in 32 bits but for the trunk's layers."""
+        with torch.autocast(batch.given.device.type, enabled=False):  # Trainer's own is around all of it
+            return self._said(batch)
+
+    def _said(self, batch: Batch) -> Said:
         *_, vectors, logits = self.trunk(**batch.rows)
         interaction = _placed(logits, batch.mask)
         z = batch.given @ self.slopes[:INTERACTION] + self.slopes[INTERACTION] * interaction
@@ -122,17 +127,18 @@ class Collator:
     """Groups -> ``Batch``.
 
     :param reader: the trunk's.
+    :param statements: whether what is known of a document stands in front of its text.
     """
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
+    def __init__(self, reader: Reader, *, statements: bool = False) -> None:
+        self._reader, self._statements = reader, statements
 
     def __call__(self, groups: Sequence[Group]) -> dict[str, Batch]:
         """The batch under the name of the model's parameter."""
         widest = max(len(group.candidates) for group in groups)
         rows: list[Any] = []
         for group in groups:
-            rows += self._reader.pairs(group.query, [each.text for each in group.candidates])
+            rows += self._reader.pairs(group.query, texts_of(group.candidates, statements=self._statements))
         batch = Batch(
             rows={name: torch.from_numpy(values) for name, values in self._reader.pad(rows).items()},
             mask=torch.tensor([[place < len(group.candidates) for place in range(widest)] for group in groups]),

@@ -39,22 +39,21 @@ LIKELIHOODS = ("authority", "popularity")
 
 def balance_of(settings: Settings) -> Balance:
     """The balance of the settings' losses; a factor whose loss counts 0 is in none."""
-    shares = {factor: getattr(settings, f"{factor}_loss") for factor in PRIORS}
-    weights = {"relevance": 1.0, **{factor: share for factor, share in shares.items() if share > 0}}
+    weights = {"relevance": 1.0, **settings.factor_losses()}
     return Balance(weights, cast(Method, settings.balance), floor=settings.relevance_floor, seed=settings.seed)
 
 
 def losses_of(said: Said, batch: Batch, settings: Settings) -> dict[str, Tensor]:
     """Each loss by name; a factor that no candidate of the batch has a feature for is exactly 0."""
     found = {"relevance": _relevance(said, batch, settings)}
-    for place, factor in enumerate(PRIORS):
-        if getattr(settings, f"{factor}_loss") > 0:
-            logit, target = said.heads[..., place], batch.utilities[..., place]
-            known = batch.known[..., place] & batch.mask
-            if factor in LIKELIHOODS:
-                found[factor] = soft_cross_entropy(logit, target, known)
-            else:
-                found[factor] = squared_error(torch.sigmoid(logit), target, known)
+    for factor in settings.factor_losses():
+        place = PRIORS.index(factor)
+        logit, target = said.heads[..., place], batch.utilities[..., place]
+        known = batch.known[..., place] & batch.mask
+        if factor in LIKELIHOODS:
+            found[factor] = soft_cross_entropy(logit, target, known)
+        else:
+            found[factor] = squared_error(torch.sigmoid(logit), target, known)
     return found
 
 

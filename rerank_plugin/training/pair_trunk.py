@@ -112,7 +112,9 @@ class PairTrunk(Trunk):
         seen: list[Tensor] = []
         hook = self.body.register_forward_hook(lambda _, __, said: seen.append(said[0]))
         try:
-            with torch.autocast(input_ids.device.type, torch.bfloat16, enabled=self.autocast and self.training):
+            with torch.autocast(
+                input_ids.device.type, self.autocast, enabled=self.training and self.autocast is not None
+            ):
                 logits = self.logit(**moved)
         finally:
             hook.remove()

@@ -10,10 +10,13 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from rerank_plugin.config import several
+from rerank_plugin.domain.factors import PRIORS
 from rerank_plugin.errors import ConfigError, os_error_line
 from rerank_plugin.training.augment import rewordings_of
 from rerank_plugin.training.prompts import parts
 from rerank_plugin.training.selfsupervised import kinds_of
+from rerank_plugin.training.tracking import trackers_of
 
 #: Settings that are one of a few words.
 WORDS = {
@@ -23,8 +26,10 @@ WORDS = {
     "loss": ("listwise", "ranknet", "lambda", "pointwise"),
     "distill_loss": ("listwise", "margin_mse"),
     "balance": ("fixed", "uncertainty", "stochastic"),
-    "autocast": ("off", "bf16"),
+    "weights": ("equal", "raised"),
+    "autocast": ("off", "bf16", "fp16"),
     "gradient_checkpointing": ("off", "on"),
+    "statements": ("off", "on"),
     "head_kind": ("linear", "verbaliser"),
 }
 MAX_BYTES = 1 << 20
@@ -73,13 +78,18 @@ class Settings:
     weight_decay: float = _within(0, 1, 0.01)
     #: Share of the trunk's activations, and of LoRA's inputs, that a step leaves out.
     dropout: float = _within(0, 0.9, 0.1)
+    #: Steps of masked language modelling on the documents before the training (training/pretrain.py), the rate of the
+    #: top layer in them, and how much the squared distance of a text's vector to what it was counts.
+    pretrain_steps: int = _within(0, 1e6, 0)
+    pretrain_rate: float = _within(0, 1, 2e-5)
+    pretrain_anchor: float = _within(0, 1e6, 100.0)
     #: Length that gradients are cut to.
     clip: float = _within(1e-6, 1e6, 1.0)
     #: Candidates of a group, groups of a batch, batches of a step.
     group_size: int = _within(2, 1000, 8)
     groups: int = _within(1, 4096, 4)
     accumulation: int = _within(1, 4096, 1)
-    #: ``bf16``: the layers compute in 16 bits in training; weights, head, losses and validation stay in 32.
+    #: ``bf16``, ``fp16``: the layers compute in 16 bits in training; weights, head, losses and validation stay in 32.
     autocast: str = "off"
     #: ``on``: of the layers only their inputs are kept for the way back, and the rest is computed again.
     gradient_checkpointing: str = "off"
@@ -90,8 +100,13 @@ class Settings:
     margin: float = _within(-2, 2, 0.0)
     #: Tokens of a query, and of a document, that are read in training and validation.
     tokens: int = _within(8, 8192, 128)
+    #: ``on``: what is known of a document stands in words in front of its text where query and text are read together,
+    #: in training and by the folder that comes of it (domain/statements.py).
+    statements: str = "off"
     #: Where the attention between query and document starts, as a logit; -10000 is shut.
     opened: float = _within(-1e4, 0, -3.0)
+    #: Where figures are written while it trains: see ``tracking.TRACKERS``.
+    track: str = "tensorboard"
     #: On the final order.
     loss: str = "listwise"
     #: Where there are teachers: the share of their loss beside that of the labels, and which it is.
@@ -110,6 +125,10 @@ class Settings:
     freshness_loss: float = _within(0, 100, 0.05)
     novelty_loss: float = _within(0, 100, 0.05)
     popularity_loss: float = _within(0, 100, 0.05)
+    #: Factors that take part, in the final order and with a head: some of ``PRIORS``, or ``none``.
+    factors: str = ",".join(PRIORS)
+    #: How their weights are found at the end: see ``calibrate.equal_weights`` and ``raised_weights``.
+    weights: str = "equal"
     #: Steps between validations, and how many without a better one end the training.
     validate_every: int = _within(1, 1e6, 25)
     patience: int = _within(1, 1e6, 4)
@@ -144,18 +163,33 @@ class Settings:
         for name, allowed in WORDS.items():
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+        self.taking_part()
+        if self.pretrain_steps and not self.moves_vectors:
+            raise ConfigError("pretrain_steps moves vectors and tuning=head keeps them; leave one out")
         kinds_of(self.corpus_kinds)
         rewordings_of(self.augment_kinds)
+        trackers_of(self.track)
         if self.prompt:
             parts(self.prompt)
         if len(set(self.words)) != 2 or not all(self.words):
             raise ConfigError(f"prompt_words must be two words with a comma between, got {self.prompt_words!r}")
         if not self.backbone and (self.prompt or self.head_kind != "linear"):
             raise ConfigError("head_kind and prompt are for a --backbone of your own; what ships has neither")
+        if self.backbone and self.pretrain_steps:
+            raise ConfigError("pretrain_steps is for what ships; leave it or the backbone out")
 
     def groups_of_run(self, processes: int) -> int:
         """How many groups all steps take together, where so many processes share a step."""
         return self.max_steps * self.groups * self.accumulation * processes
+
+    def taking_part(self) -> tuple[str, ...]:
+        """The factors beside relevance that the final order has, in the order of ``PRIORS``."""
+        return () if self.factors == "none" else several("factors", self.factors, PRIORS)
+
+    def factor_losses(self) -> dict[str, float]:
+        """How much each factor's loss counts, of those that have one."""
+        shares = {factor: float(getattr(self, f"{factor}_loss")) for factor in self.taking_part()}
+        return {factor: share for factor, share in shares.items() if share > 0}
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -166,6 +200,11 @@ class Settings:
     def moves_vectors(self) -> bool:
         """Whether a document's vector is another after training."""
         return self.tuning != "head"
+
+    @property
+    def states_factors(self) -> bool:
+        """Whether what is known of a document stands in front of its text."""
+        return self.statements == "on"
 
     def to_json(self) -> dict[str, Any]:
         """Every setting by name."""

@@ -11,6 +11,7 @@ from torch import nn
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from numpy.typing import NDArray
 
     from rerank_plugin.models.folder import ModelFolder
@@ -28,15 +29,15 @@ class Trunk(nn.Module, ABC):
     dimensions: int
     #: Bottom up.
     layers: nn.ModuleList
-    #: Whether it makes the documents' vectors too, which then move as it learns.
+    #: Whether its vectors are those of the documents; where not, cosines stay what retrieval gave.
     encodes: bool
     #: Whether what is its own (``own``) starts far from its best, and learns at the heads' rate.
     fresh: bool
 
     def __init__(self) -> None:
         super().__init__()
-        #: In training only: layers compute in bfloat16.
-        self.autocast = False
+        #: In training only: what layers compute in, where it is not 32 bits.
+        self.autocast: torch.dtype | None = None
 
     @abstractmethod
     def recompute(self) -> None:

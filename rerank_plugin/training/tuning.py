@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 EFFICIENT = ("lora", "prefix", "adapter")
 #: Parts of the names of such parameters.
 ADDED = ("lora_", "prefix.", "adapter.")
+#: What layers compute in, by the setting ``autocast``.
+AUTOCAST = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 #: Transformers' name of the attention that reads a prefix, where there is one.
 PREFIXED = "rerank_prefixed"
 
@@ -74,18 +76,25 @@ class Bottleneck(nn.Module):
         return said + cast(Tensor, self.adapter(said))
 
 
+def require_accelerator(settings: Settings) -> None:
+    """Nothing, where the machine computes as the settings say.
+
+    :raises ConfigError: it has no accelerator, and they say half precision.
+    """
+    if settings.autocast == "fp16" and not torch.cuda.is_available():
+        raise ConfigError("autocast=fp16 needs an accelerator, and torch finds none; use bf16")
+
+
 def prepare(trunk: Trunk, settings: Settings) -> None:
     """Gives the trunk, in place, what it is trained with: how it computes, and the parameters that its tuning adds.
 
     :raises ConfigError: the layers have no place for them.
     """
     check(trunk, settings)
-    trunk.autocast = settings.autocast == "bf16"
+    trunk.autocast = AUTOCAST[settings.autocast]
     if settings.gradient_checkpointing == "on":
         trunk.recompute()
-    for module in trunk.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = settings.dropout
+    leave_out(trunk, settings.dropout)
     layers = trunk.layers[settings.frozen_layers :]
     if settings.tuning == "lora":
         _lora(trunk, layers, settings)
@@ -113,6 +122,13 @@ def check(trunk: Trunk, settings: Settings) -> None:
             raise ConfigError(
                 f"tuning={settings.tuning} changes linear maps, {type(layer).__name__} has none; choose full or head"
             )
+
+
+def leave_out(trunk: nn.Module, share: float) -> None:
+    """Sets, in place, the share of the trunk's activations that a step leaves out."""
+    for module in trunk.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = share
 
 
 def added(trunk: nn.Module) -> list[nn.Parameter]:

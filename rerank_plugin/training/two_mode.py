@@ -110,7 +110,7 @@ class TwoModeModel(Trunk):
         """The layer's output; in 32 bits whatever it computes in, since what it adds to is."""
         if not self.training:
             return cast(Tensor, layer(hidden, bias))
-        with torch.autocast(hidden.device.type, torch.bfloat16, enabled=self.autocast):
+        with torch.autocast(hidden.device.type, self.autocast, enabled=self.autocast is not None):
             return cast(
                 Tensor, checkpoint(layer, hidden, bias, use_reentrant=False) if self._again else layer(hidden, bias)
             )
@@ -166,12 +166,12 @@ class TwoModeReader:
 
     def pairs(self, query: str, texts: Sequence[str]) -> list[Row]:
         """A row for each text, behind the query."""
-        [asked] = self.tokenizer([query])
-        return [Row(asked.ids, read.ids) for read in self.tokenizer(texts)]
+        asked, *read = self.tokenizer([query, *texts])
+        return [Row(asked.ids, each.ids) for each in read]
 
     def texts(self, texts: Sequence[str]) -> list[Row]:
         """A row for each text alone."""
-        return [Row(read.ids, []) for read in self.tokenizer(texts)]
+        return [Row(each.ids, []) for each in self.tokenizer(texts)]
 
     def pad(self, rows: Sequence[Row]) -> dict[str, NDArray[np.int64]]:
         """``input_ids``, ``segment_ids`` and ``position_ids``."""

@@ -178,6 +178,7 @@ def calibration_windows(setup: Setup, collection: Collection, model: Path, *, pr
     """
     from rerank_plugin.client.opensearch import wrap
     from rerank_plugin.client.pipeline import Pipeline
+    from rerank_plugin.domain.statements import texts_of
     from rerank_plugin.evaluation.arms import query_body
     from rerank_plugin.models.folder import ModelFolder
     from rerank_plugin.models.load import open_encoder, open_model
@@ -204,7 +205,8 @@ def calibration_windows(setup: Setup, collection: Collection, model: Path, *, pr
             request = requests[asked]
             interactions = None
             if isinstance(reader, PairScorer) and not closed:
-                said_by_pair = reader.interact(query.text, [each.text for each in request.candidates])
+                texts = texts_of(request.candidates, statements=folder.manifest.statements)
+                said_by_pair = reader.interact(query.text, texts)
                 interactions = said_by_pair.logits.astype("float64")
             judgments = {key: grade for key, grade in collection.qrels[query.query_id].items() if key not in query.drop}
             windows.append(Window(request, interactions, judgments))

@@ -1,10 +1,10 @@
-"""Collections that a corpus asks itself: its documents on disk with the queries cut out of them."""
+"""What a corpus teaches by itself: queries cut out of its documents, and the documents as text to pre-train on."""
 
 from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rerank_plugin.evaluation.collection import Collection, Query
     from rerank_plugin.training.selfsupervised import Cut
     from rerank_plugin.training.settings import Settings
-    from rerank_plugin.wiring.learning import Splits
+    from rerank_plugin.wiring.splits import Splits
 
 #: What is put behind a collection's name to name the queries of its corpus: no folder is called so.
 SUFFIX = "/corpus"
@@ -40,6 +40,14 @@ class Held:
             frozenset(document for query in queries for document in query.drop),
         )
 
+    def holds(self, record: Mapping[str, Any]) -> bool:
+        """Whether a document is, or reads like, what validates or is tested."""
+        from rerank_plugin.evaluation.collection import same_text
+
+        title, text = record.get("title") or "", record["text"]
+        same = {same_text(title), same_text(text), same_text(f"{title} {text}")}
+        return str(record["_id"]) in self.documents or bool(self.texts & same)
+
 
 def corpus_splits(folder: Path, into: Path, judged: Splits, settings: Settings) -> Splits:
     """What the corpus of a BEIR directory asks itself, to learn from alone; see :func:`ask_itself`.
@@ -47,13 +55,39 @@ def corpus_splits(folder: Path, into: Path, judged: Splits, settings: Settings) 
     :param judged: the directory's own splits. What they validate or test, and all of its files ``dev`` and ``test``,
         is left out.
     """
+    from rerank_plugin.wiring.splits import Splits
+
+    asked = ask_itself(folder, into, held_back(folder, judged), settings)
+    return Splits(name=asked.name, train=asked, dev=None, test=None)
+
+
+def held_back(folder: Path, judged: Splits) -> Held:
+    """What the splits validate or test, and all of the directory's files ``dev`` and ``test``."""
     from rerank_plugin.evaluation.collection import read_beir
-    from rerank_plugin.wiring.learning import Splits, has_split
+    from rerank_plugin.wiring.splits import has_split
 
     kept = [part for part in (judged.dev, judged.test) if part is not None]
     kept += [read_beir(folder, split) for split in ("dev", "test") if has_split(folder, split)]
-    asked = ask_itself(folder, into, Held.of([query for part in kept for query in part.queries]), settings)
-    return Splits(name=asked.name, train=asked, dev=None, test=None)
+    return Held.of([query for part in kept for query in part.queries])
+
+
+def documents_of(folders: Mapping[str, Path], splits: Sequence[Splits], settings: Settings, most: int) -> list[str]:
+    """Texts of the collections' documents in the order that the seed draws them in, at most ``most``.
+
+    A document with the text of a validating or tested query, or that one was made of, is left out; so are queries.
+
+    :param folders: BEIR directories by the name of their splits.
+    """
+    from rerank_plugin.training.selfsupervised import place_of
+
+    held = {judged.name: held_back(folders[judged.name], judged) for judged in splits}
+    texts = (
+        (place_of(settings.seed, str(record["_id"])), "\n".join(filter(None, (record.get("title"), record["text"]))))
+        for name, kept in held.items()
+        for record in _records(folders[name])
+        if not kept.holds(record)
+    )
+    return [text for _, text in heapq.nsmallest(most, texts)]
 
 
 @dataclass(order=True, slots=True)
@@ -110,7 +144,7 @@ def _chosen(folder: Path, held: Held, settings: Settings) -> dict[str, _Chosen]:
     heap: list[_Chosen] = []
     for record in _records(folder):
         doc_id, title, text = str(record["_id"]), record.get("title") or "", record["text"]
-        if doc_id in held.documents or held.texts & {same_text(title), same_text(text), same_text(f"{title} {text}")}:
+        if held.holds(record):
             continue
         found = cut(doc_id, title, text, kinds, seed)
         if found is None or same_text(found.query) in held.texts:

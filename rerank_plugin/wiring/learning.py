@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shutil import copytree
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rerank_plugin.config import together
-from rerank_plugin.errors import DataError, ModelFolderError
+from rerank_plugin.errors import ModelFolderError
 from rerank_plugin.wiring import Progress, Setup, calibration_windows
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
 
-    from rerank_plugin.evaluation.collection import Collection, Query
+    from rerank_plugin.evaluation.collection import Query
     from rerank_plugin.models.folder import ModelFolder
     from rerank_plugin.ranking.relevance import RelevanceHead
     from rerank_plugin.training.augment import Augment
     from rerank_plugin.training.calibrate import Window
-    from rerank_plugin.training.loop import Trained
+    from rerank_plugin.training.loop import Trained, Validation
     from rerank_plugin.training.mix import Mix
     from rerank_plugin.training.settings import Settings
-    from rerank_plugin.training.trunk import Backbone
+    from rerank_plugin.training.trunk import Backbone, Reader
+    from rerank_plugin.training.two_mode import Backbone as TwoModeBackbone
+    from rerank_plugin.training.two_mode import TwoModeReader
+    from rerank_plugin.wiring.splits import Splits
 
 #: Fills an engine with a collection's documents, their vectors made by a model: (name, model) -> where to search.
 Load = Callable[[str, Path], Setup]
@@ -34,99 +36,6 @@ Found = dict[str, dict[str, "list[Window]"]]
 TEACHER_SCORES = "teachers.jsonl"
 #: Texts that the rounding of weights is fitted on.
 ROUNDING_TEXTS = 400
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Splits:
-    """A collection's queries by what they are for; no text is in two of them."""
-
-    name: str
-    #: ``None`` where only the corpus asks; ``dev`` where only these queries teach.
-    train: Collection | None
-    dev: Collection | None
-    #: ``None`` where nothing is held back for the table at the end.
-    test: Collection | None
-
-
-def read_splits(folder: Path, settings: Settings) -> Splits:
-    """The splits of a BEIR directory: ``qrels/{train,dev,test}.tsv``; without ``dev`` some of ``train`` validate.
-
-    A training query with the text of a validating or tested one is left out. Where the corpus asks itself
-    (``corpus_queries``), there may be ``dev`` alone.
-
-    :raises DataError: no ``train``, or too few queries.
-    """
-    from rerank_plugin.evaluation.collection import read_beir
-
-    found = {name: read_beir(folder, name) for name in ("train", "dev", "test") if has_split(folder, name)}
-    train, dev, test = (found.get(name) for name in ("train", "dev", "test"))
-    if train is None and (dev is None or not settings.corpus_queries):
-        raise DataError(
-            f"{folder} has no qrels/train.tsv; training needs judged queries that are not tested on, "
-            "or qrels/dev.tsv and the setting corpus_queries"
-        )
-    if test is not None:
-        train, dev = (part and _without(part, test.queries) for part in (train, dev))
-    if dev is not None:
-        train = train and _without(train, dev.queries)
-        dev = drawn(dev, settings.validate_queries, settings.seed)
-    elif train is not None:
-        train, dev = split_by_query(
-            train, share=settings.validate_share, most=settings.validate_queries, seed=settings.seed
-        )
-    for name, kept in (("train", train), ("dev", dev)):
-        if kept is not None and not kept.queries:
-            raise DataError(f"{folder} has no query left for {name}: each is in another split too; give others")
-    most = settings.test_queries
-    return Splits(
-        name=folder.resolve().name,
-        train=train,
-        dev=dev,
-        test=drawn(test, most, settings.seed) if test and most else None,
-    )
-
-
-def has_split(folder: Path, split: str) -> bool:
-    """Whether a BEIR directory has judgments of a split."""
-    return any((folder / "qrels" / f"{split}.tsv{end}").is_file() for end in ("", ".gz"))
-
-
-def split_by_query(collection: Collection, *, share: float, most: int, seed: int) -> tuple[Collection, Collection]:
-    """Queries to learn from and queries to validate on; equal texts stay on one side.
-
-    :param share: of the queries that validate, in (0, 1).
-    :param most: queries that validate at most.
-    :raises DataError: fewer than two different queries.
-    """
-    from rerank_plugin.evaluation.collection import same_text
-
-    texts = sorted({same_text(query.text) for query in collection.queries})
-    if len(texts) < 2:
-        raise DataError(f"{collection.name} has {len(texts)} judged query; training needs at least 2, one to validate")
-    random.Random(seed).shuffle(texts)
-    held = set(texts[: max(1, min(most, int(share * len(texts))))])
-    aside = tuple(query for query in collection.queries if same_text(query.text) in held)
-    return _without(collection, aside), _only(collection, aside)
-
-
-def drawn(collection: Collection, most: int, seed: int) -> Collection:
-    """At most so many of the queries, drawn at random, in the order of the file: files are often sorted by source."""
-    if len(collection.queries) <= most:
-        return collection
-    chosen = {query.query_id for query in random.Random(seed).sample(collection.queries, most)}
-    return _only(collection, [query for query in collection.queries if query.query_id in chosen])
-
-
-def _without(collection: Collection, left_out: Sequence[Query]) -> Collection:
-    from rerank_plugin.evaluation.collection import same_text
-
-    texts = {same_text(each.text) for each in left_out}
-    return _only(collection, [query for query in collection.queries if same_text(query.text) not in texts])
-
-
-def _only(collection: Collection, kept: Sequence[Query]) -> Collection:
-    grades = {query.query_id: collection.qrels[query.query_id] for query in kept}
-    return replace(collection, queries=tuple(kept), qrels=grades)
 
 
 def meet() -> None:
@@ -160,10 +69,16 @@ class Learning:
     tell: Callable[[str], None]
     #: Models whose scores are learned from beside the labels.
     teachers: Sequence[ModelFolder] = ()
-    #: What came of mixing them; empty before and without.
+    #: Texts of the documents, where the trunk is pre-trained on them.
+    documents: Sequence[str] = ()
+    #: Loads what is trained, anew for each training; ``None`` is what the settings say.
+    backbone: Callable[[], Backbone] | None = None
+    #: What came of mixing teachers; empty before and without.
     teaching: dict[str, Any] = field(default_factory=dict, init=False)
     #: How a search for settings went; empty before and without.
     searched: dict[str, Any] = field(default_factory=dict, init=False)
+    #: How pre-training went; empty before and without.
+    pretraining: dict[str, Any] = field(default_factory=dict, init=False)
     #: What rewords training queries; made here, so that a table that cannot be read is told before there is any work.
     augment: Augment | None = field(init=False)
     #: Collection and encoder -> where its documents are, with that encoder's vectors.
@@ -173,10 +88,6 @@ class Learning:
         from rerank_plugin.training.augment import augment_of
 
         self.augment = augment_of(self.settings)
-        if self.settings.backbone:  # read once for nothing: what cannot be trained is told before there is any work
-            from rerank_plugin.training.backbones import backbone_of
-
-            backbone_of(self.settings)
 
     def run(self, *, precision: str, resume: bool) -> ModelFolder:
         """Trains, exports, fits the numbers of the new folder and compares on the test splits.
@@ -186,22 +97,27 @@ class Learning:
         :raises RerankError: the start cannot be trained, or a collection cannot be searched.
         """
         from rerank_plugin.models.folder import ModelFolder, update_manifest
-        from rerank_plugin.training.calibrate import equal_weights, fit_head
+        from rerank_plugin.training.calibrate import WEIGHTINGS, fit_head
         from rerank_plugin.training.reliability import reliability
+        from rerank_plugin.wiring.gating import gated, learned_gates
 
         found = self.windows(self.start.path)
         trained = self._trained(found, precision, resume)
         kept, after, served = trained.best_step > 0, found, {}
+        gates: dict[str, Any] = {}
         if kept:
             after = self.windows(self.out, parts=("dev", "test"))
-            dev = [windows["dev"] for windows in after.values()]
-            head = fit_head(dev, pairs=ModelFolder.open(self.out).manifest.kind == "cross-encoder")
-            weights = equal_weights(dev, head)
-            folder = update_manifest(self.out, relevance=head.to_manifest(), weights=weights.as_dict())
+            folder = ModelFolder.open(self.out)
+            pairs = folder.manifest.kind == "cross-encoder"
+            head = fit_head([windows["dev"] for windows in after.values()], pairs=pairs)
+            gate, gates = learned_gates(self._asking(), folder)
+            dev = [gated(windows["dev"], folder, gate) for windows in after.values()]
+            weights = WEIGHTINGS[self.settings.weights](dev, head, self.settings.taking_part())
+            folder = update_manifest(self.out, relevance=head.to_manifest(), weights=weights.as_dict(), gate=gate)
             served = self._compared("dev", found, after, folder)
             kept = sum(line["delta"] for line in served.values()) > 0
         if not kept:
-            after = found
+            after, gates = found, {}
             copytree(self.start.path, self.out, dirs_exist_ok=True)
         test = self._compared("test", found, after, ModelFolder.open(self.out))
         queries = {
@@ -213,9 +129,11 @@ class Learning:
             "start": self.start.name,
             "queries": queries,
             "search": self.searched,
+            "pretraining": self.pretraining,
             "teachers": self.teaching,
             "dev": {"before": round(trained.before, 4), "after": round(trained.after, 4)},
             "served": served,
+            "gates": gates,
             "kept": "trained" if kept else "start",
             "best_step": trained.best_step,
             "steps": trained.steps,
@@ -227,6 +145,10 @@ class Learning:
             believed = reliability({name: windows["dev"] for name, windows in after.items()}, seed=self.settings.seed)
             metrics = {"calibration": {"split": "dev", "reliability": believed}}
         return update_manifest(self.out, metrics={**metrics, "training": account})
+
+    def _asking(self) -> list[Query]:
+        """The queries that may teach a gate: those that are learned from."""
+        return [query for each in self.splits if each.train for query in each.train.queries]
 
     def follow(self, *, resume: bool) -> None:
         """The training alone, for a process beside the one that runs all of it."""
@@ -254,6 +176,9 @@ class Learning:
 
     def _trained(self, found: Found, precision: str, resume: bool) -> Trained:
         """The best step of the training, after a search of the best of its trials, exported to ``out``."""
+        from rerank_plugin.domain.statements import FORM
+        from rerank_plugin.models.folder import update_manifest
+
         checkpoints = None
         if self.settings.search:
             checkpoints, resume = self._searched(found), True
@@ -263,7 +188,9 @@ class Learning:
         self.tell(f"best at step {done.best_step} of {done.steps}: nDCG@10 {done.after:.4f}; exporting ...")
         some = _of_part(found, "train")[:ROUNDING_TEXTS]
         texts = [each.text for window in some for each in window.request.candidates[:1] if each.text]
-        backbone.export(self.out, name=self.out.resolve().name, precision=precision, texts=texts)
+        folder = backbone.export(self.out, name=self.out.resolve().name, precision=precision, texts=texts)
+        if self.settings.states_factors:
+            update_manifest(self.out, interaction={**folder.interaction, "statements": FORM})
         return done
 
     def _searched(self, found: Found) -> Path:
@@ -298,9 +225,9 @@ class Learning:
         head = RelevanceHead.from_manifest(self.start.relevance, where=str(self.start.path))
         if "score+text" not in head.fits or self.start.manifest.kind != "two-mode":
             raise ModelFolderError(f"{self.start.path} is no two-mode model; train from one")
-        weights = Weights.of(self.start.weights)
+        weights = Weights.of({factor: self.start.weights.get(factor, 0.0) for factor in settings.taking_part()})
         seeded(settings.seed)
-        backbone = backbone_of(settings)
+        backbone = backbone_of(settings) if self.backbone is None else self.backbone()
         reader = backbone.reader(settings.tokens)
         windows = self._taught(_of_part(found, "train"), head)
         groups = Groups(
@@ -314,7 +241,9 @@ class Learning:
         )
         dev = _of_part(found, "dev")
         fresh, most = settings.moves_vectors and backbone.model.encodes, settings.validate_window
-        validation = Validation(dev, reader, most=most, head=head, weights=weights, fresh=fresh)
+        validation = Validation(
+            dev, reader, most=most, head=head, weights=weights, fresh=fresh, statements=settings.states_factors
+        )
         mix = Mix(
             backbone.model,
             fit=head.fits["score+text"],
@@ -326,11 +255,26 @@ class Learning:
             validation.begin(mix)
         at_start = f"nDCG@10 {validation.before:.4f} at the start"
         self.tell(f"{groups.usable} queries to learn from, {len(dev)} validate: {at_start}")
+        if settings.pretrain_steps:
+            self._pretrained(cast("TwoModeBackbone", backbone), mix, validation, reader, resume)
         done = train(
             mix, groups, validation, reader, settings,
             out=checkpoints or self.out / "checkpoints", resume=resume, tell=self.tell, callbacks=callbacks,
         )  # fmt: skip
         return done, mix, backbone
+
+    def _pretrained(
+        self, backbone: TwoModeBackbone, mix: Mix, validation: Validation, reader: Reader, resume: bool
+    ) -> None:
+        """Pre-trains the backbone, and the mix over it, in place: once, whatever is searched for behind it."""
+        from rerank_plugin.training.pretrain import pretrain
+
+        out, settings = self.out / "pretraining", self.settings
+        tokenizer = cast("TwoModeReader", reader).tokenizer
+        done = pretrain(backbone, self.documents, tokenizer, settings, out=out, resume=resume, tell=self.tell)
+        now = validation.by_start(mix)
+        self.pretraining = {**done.to_json(), "nDCG@10": round(now, 4)}
+        self.tell(f"pre-trained: nDCG@10 {now:.4f} by the start's head")
 
     def _taught(self, windows: list[Window], head: RelevanceHead) -> list[Window]:
         """The windows with what the teachers say of them, where there are teachers."""
@@ -356,6 +300,7 @@ class Learning:
         from rerank_plugin.evaluation.significance import paired
         from rerank_plugin.ranking.relevance import RelevanceHead
         from rerank_plugin.training.calibrate import ndcg_by_query
+        from rerank_plugin.wiring.gating import gated
 
         table: dict[str, dict[str, Any]] = {}
         for name in after:
@@ -364,7 +309,8 @@ class Learning:
             values = []
             for model, windows in ((self.start, before[name][part]), (folder, after[name][part])):
                 head = RelevanceHead.from_manifest(model.relevance, where=str(model.path))
-                values.append(ndcg_by_query(windows, head, Weights.of(model.weights)))
+                asked = gated(windows, model, model.manifest.gate)
+                values.append(ndcg_by_query(asked, head, Weights.of(model.weights)))
             said = paired([new - old for old, new in zip(*values, strict=True)], seed=self.settings.seed)
             old, new = (sum(each) / len(each) for each in values)
             table[name] = {

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rerank_plugin.config import KEY_VARIABLE, Rerank, api_key
-from rerank_plugin.errors import ConfigError, MissingExtraError
+from rerank_plugin.errors import ConfigError, MissingExtraError, ModelFolderError
 
 
 def serve(
@@ -32,6 +32,11 @@ def serve(
     if not key and not _is_this_machine(host):
         raise ConfigError(f"--host {host} opens the model to others; set {KEY_VARIABLE}, or listen on 127.0.0.1")
     ranker = load_ranker(Rerank(model=model, threads=threads).with_environment())
+    if ranker.reads_statements:
+        raise ModelFolderError(
+            f"{ranker.model} reads what is known of each document, which the rerank API is not told; rank with it in "
+            "the application, or serve a model trained without statements"
+        )
     ranker.refusal("warm up")  # opens the model now, so that a broken one is told here
     app = make_app(ranker, key=key, at_once=at_once)
     told(f"http://{f'[{host}]' if ':' in host else host}:{port}/v1/rerank serves {ranker.model}")

@@ -279,6 +279,41 @@ def test_calibrate_fits_a_folder_that_then_ranks(dataset, tmp_path):
     assert max(stored["relevance"]["score+text"].values()) > 0
     assert stored["metrics"]["calibration"]["split"] == "test"
     assert load_ranker(Rerank(model=folder)).weights == Weights.of(printed["weights"])
+    assert len(set(printed["weights"].values())) == 1
+    raised = rerank(*asked, "--weights", "raised")
+    assert raised.exit_code == 0, raised.output
+    weights = json.loads(raised.stdout)["weights"]
+    assert weights["popularity"] == 0.0 < weights["authority"]  # no document has any
+    assert json.loads((folder / "manifest.json").read_text())["weights"] == weights
+
+
+def test_calibrate_learns_gates_of_queries_that_say_what_they_ask_for(dataset, tmp_path):
+    """Twelve ask for what is new in words that no list has; the folder then opens the gate for others like them."""
+    asking = tmp_path / "asking"
+    shutil.copytree(dataset, asking, ignore=shutil.ignore_patterns("out"))
+    subjects = (
+        "sorting, searching, parsing, hashing, printing, routing, caching, paging, locking, mining, coding, tuning"
+    )
+    texts = [(f"what happened in {each} this morning", ["freshness"]) for each in subjects.split(", ")]
+    texts += [(f"how does {each} work", []) for each in subjects.split(", ")]
+    rows = [{"_id": f"a{place}", "text": text, "metadata": {"asks": asks}} for place, (text, asks) in enumerate(texts)]
+    (asking / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    judged = "".join(f"a{place}\td1\t1\n" for place in range(len(rows)))
+    (asking / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged)
+    folder = tmp_path / "model"
+    shutil.copytree(default_model_folder(), folder)
+    asked = ["model", "calibrate", str(folder), "--dataset", str(asking), "--split", "test", "--now", NOW]
+    finished = rerank(*asked)
+    assert finished.exit_code == 0, finished.output
+    assert "gate of freshness: asked for by 12 of 24 queries, squared error list 0.500, learned 0." in finished.stdout
+    ranker = load_ranker(Rerank(model=folder))
+    assert ranker.gates("what happened in baking this morning")["freshness"] > 0.5
+    assert ranker.gates("how does baking work")["freshness"] < 0.4
+    (asking / "queries.jsonl").write_text(
+        "".join(json.dumps({"_id": row["_id"], "text": row["text"]}) + "\n" for row in rows), encoding="utf-8"
+    )
+    assert rerank(*asked).exit_code == 0  # nobody says anything now: what was learned stays
+    assert load_ranker(Rerank(model=folder)).gates("how does baking work") == ranker.gates("how does baking work")
 
 
 def test_calibrate_without_judgments_is_one_line(dataset):

@@ -12,8 +12,13 @@ from typing import Any
 import pytest
 
 from rerank_plugin.cli.main import main
+from rerank_plugin.config import Rerank
+from rerank_plugin.domain.candidate import Candidate
+from rerank_plugin.domain.features import Features
 from rerank_plugin.models.folder import ModelFolder, default_model_folder
 from rerank_plugin.models.load import open_model
+from rerank_plugin.ranking.load import load_ranker
+from rerank_plugin.ranking.types import RankRequest
 from training.backbone_samples import folder as backbone_folder
 
 pytestmark = [pytest.mark.train, pytest.mark.filterwarnings("ignore")]
@@ -125,6 +130,47 @@ def test_a_search_keeps_the_best_of_its_trials(capsys: pytest.CaptureFixture[str
     assert [each.name for each in (out / "search").glob("trial-*")] == [f"trial-{found['best']}"]
 
 
+def test_pre_training_is_told_kept_and_compared_with_what_ships(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Two trials read one pre-training; ``before`` is measured before it."""
+    data, out = collection(tmp_path / "vessels"), tmp_path / "model"
+    steps = ["max_steps=2", "validate_every=2", "pretrain_steps=3", "pretrain_rate=1e-3", "pretrain_anchor=0"]
+    told = ["--data", str(data), *SETTINGS, "--now", "2026-01-01", "--precision", "fp32", "--json"]
+    told += [part for setting in steps for part in ("--set", setting)]
+    status, output, errors = run(capsys, *told, "--out", str(out), "--search", "2")
+    assert status == 0, errors
+    account = json.loads(output)
+    found = account["pretraining"]
+    assert (found["steps"], found["documents"], found["held_out"]) == (3, 7, 1)
+    assert found["loss_after"] < found["loss_before"]
+    assert found["cosine_to_start"] < 1.0
+    assert errors.count("pre-training: step 3 of 3: loss of masked tokens") == 1
+    assert errors.count(f"pre-trained: nDCG@10 {found['nDCG@10']:.4f} by the start's head") == 3  # two trials, the best
+    begun = errors.index(f"validate: nDCG@10 {account['dev']['before']:.4f} at the start")
+    assert begun < errors.index("pre-training: step")
+
+
+def test_a_model_that_reads_statements_says_so_and_serves_by_them(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    data, out = collection(tmp_path / "vessels"), tmp_path / "model"
+    told = ["--data", str(data), "--out", str(out), *SETTINGS, "--now", "2026-01-01", "--precision", "fp32", "--json"]
+    status, output, errors = run(capsys, *told, "--set", "statements=on")
+    assert status == 0, errors
+    assert json.loads(output)["kept"] == "trained"
+    assert ModelFolder.open(out).interaction["statements"] == 1
+    ranker = load_ranker(Rerank(model=out))
+    text = "report of the approved vessel number 1"
+
+    def z(features: Features, text: str) -> float:
+        one = Candidate(doc_id="d", retrieval_rank=1, retrieval_score=1.0, text=text, cosine=0.5, features=features)
+        return float(ranker.score([RankRequest(query="report of vessel 30", candidates=(one,))])[0].z[0] or 0.0)
+
+    assert z(Features(novelty=1.0), text) == pytest.approx(z(Features(), f"mostly new. {text}"), abs=1e-6)
+    assert z(Features(novelty=1.0), text) != pytest.approx(z(Features(), text), abs=1e-6)
+
+
 def test_where_nothing_is_better_the_start_is_written_and_said(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,6 +279,7 @@ def test_loads_keep_their_state_apart(tmp_path: Path, monkeypatch: pytest.Monkey
         (("train",), ["--resume", "--search", "3"], "--resume goes on with the settings of the run"),
         (("train",), ["--set", "speed=1"], "unknown setting 'speed'"),
         (("train",), ["--config", "missing.toml"], "missing.toml"),
+        (("train",), ["--set", "autocast=fp16"], "autocast=fp16 needs an accelerator, and torch finds none; use bf16"),
         (
             ("train", "dev"),
             ["--set", "augment=.5", "--set", "synonyms=none.txt"],

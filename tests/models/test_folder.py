@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
+from rerank_plugin.config import Rerank
 from rerank_plugin.errors import ModelFolderError
 from rerank_plugin.models.card import card, notice
 from rerank_plugin.models.folder import MANIFEST, ModelFolder, default_model_folder, update_manifest
+from rerank_plugin.ranking.load import load_ranker
+from rerank_plugin.wiring.serving import serve
 
 
 @pytest.fixture
@@ -76,6 +79,8 @@ def test_the_card_draws_how_far_relevance_can_be_believed(tmp_path: Path) -> Non
         (edited(lambda manifest: manifest["files"].update(model="../model.onnx")), "plain names inside the folder"),
         (edited(lambda manifest: manifest["checksums"].clear()), "has no sha256 for"),
         (edited(lambda manifest: manifest["weights"].update(authority=9.0)), "sum to at most 4"),
+        (edited(lambda manifest: manifest["interaction"].update(statements=2)), "of form 2, this version makes form 1"),
+        (edited(lambda manifest: manifest["interaction"].update(statements=True)), "of form True, this version makes"),
     ],
 )
 def test_a_spoilt_folder_is_refused_in_one_line(folder: Path, spoil: Callable[[Path], Any], message: str) -> None:
@@ -83,6 +88,19 @@ def test_a_spoilt_folder_is_refused_in_one_line(folder: Path, spoil: Callable[[P
     with pytest.raises(ModelFolderError, match=message) as caught:
         ModelFolder.open(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_says_whether_it_reads_statements(folder: Path) -> None:
+    before = ModelFolder.open(folder)
+    assert not before.manifest.statements
+    update_manifest(folder, interaction={**before.interaction, "statements": 1})
+    assert ModelFolder.open(folder).manifest.statements
+    with pytest.raises(
+        ModelFolderError, match="reads what is known of each document, which the rerank API is not told"
+    ):
+        serve(host="127.0.0.1", port=1, model=folder, threads=1, at_once=1, told=print)
+    assert load_ranker(Rerank(model=folder)).reads_statements
+    assert not load_ranker(Rerank()).reads_statements
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -50,3 +50,7 @@ def test_the_shipped_model_splits() -> None:
     text = "word " * (2 * model.max_tokens)
     assert len(model.passages(text, 2)) == 2
     assert model.encode(model.passages(text, 3)).truncated.tolist() == [False, False, False]
+    statement = "authority high. published some time ago."
+    for before, whole in ((statement, True), ("", False)):  # what is put in front takes its room from each piece
+        read = [f"{statement} {piece}" for piece in model.passages(text, 4, before=before)]
+        assert model.encode(read[:2]).truncated.any() != whole

@@ -11,6 +11,7 @@ from rerank_plugin.domain.factors import Weights
 from rerank_plugin.domain.features import Features
 from rerank_plugin.errors import RerankError
 from rerank_plugin.models.types import Encoded, Interaction
+from rerank_plugin.ranking.gate import LearnedGates
 from rerank_plugin.ranking.ranker import FIRST_WAVE, WAVE, ModelRanker
 from rerank_plugin.ranking.relevance import Fit, RelevanceHead
 from rerank_plugin.ranking.types import RankRequest
@@ -157,7 +158,7 @@ def test_the_interaction_counts_where_the_head_gives_it_a_say() -> None:
 class SplittingTrunk(AngleTrunk):
     """Reads one word at a time."""
 
-    def passages(self, text: str, most: int, *, query: str = "") -> list[str]:
+    def passages(self, text: str, most: int, *, query: str = "", before: str = "") -> list[str]:
         return text.split(" ", most - 1)
 
     def encode(self, texts: Sequence[str]) -> Encoded:
@@ -208,3 +209,23 @@ def test_waves_start_small_and_double() -> None:
     many = candidates(*[str(angle) for angle in range(100)])
     ModelRanker(trunk, HEAD, Weights(), clock=lambda: 0.0).rank([RankRequest(query="0", candidates=many, deadline=1.0)])
     assert [len(call) for call in trunk.calls if call != ["0"]] == [4, 8, 16, 32, 32, 8]
+
+
+def test_learned_gates_count_where_the_request_has_no_weights() -> None:
+    """A query at 0 degrees asks for freshness, one at 90 does not; a weight that is given counts in full."""
+    gates = LearnedGates({"freshness": (0.0, 0.0, np.array([50.0, -50.0]))})
+    ranker = ModelRanker(AngleTrunk(), HEAD, Weights(freshness=1.0), gates=gates)
+    fresh = Candidate(
+        doc_id="d1", retrieval_rank=1, retrieval_score=0.0, text="45", cosine=0.0, features=Features(freshness=1.0)
+    )
+
+    def moved(query: str, weights: Weights | None = None) -> float:
+        request = RankRequest(query=query, candidates=(fresh,), weights=weights)
+        ranked = ranker.rank([request])[0].ranked[0]
+        return ranked.z_final - ranked.z
+
+    assert moved("0") == pytest.approx(0.5, abs=1e-6)
+    assert moved("90") == pytest.approx(0.1, abs=1e-6)
+    assert moved("90", Weights(freshness=1.0)) == pytest.approx(0.5)
+    plain = ModelRanker(AngleTrunk(), HEAD, Weights(freshness=1.0))
+    assert plain.gates("0")["freshness"] == 0.2

@@ -10,15 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from rerank_plugin.errors import ConfigError
 from rerank_plugin.training.balance import conflict_rate, gradients_of
 from rerank_plugin.training.loop import rates, shared
 from rerank_plugin.training.mix import Batch, Collator, Mix
 from rerank_plugin.training.objective import balance_of, losses_of
 from rerank_plugin.training.settings import Settings
-from rerank_plugin.training.tuning import prepare
+from rerank_plugin.training.tuning import prepare, require_accelerator
 from training.test_loop import FIT, SETTINGS, Weights, run
 from training.test_mix import group
-from training.training_samples import small_trunk, tokenizer
+from training.training_samples import reader, small_trunk
 
 pytestmark = [pytest.mark.train, pytest.mark.filterwarnings("ignore")]
 
@@ -27,7 +28,7 @@ def training(settings: Settings) -> tuple[Mix, Batch]:
     mix = Mix(small_trunk(), fit=FIT, weights=Weights(), opened=-1.0, balance=balance_of(settings))
     prepare(mix.trunk, settings)
     rates(mix, settings)
-    return mix.train(), Collator(tokenizer())([group(4), group(3, "sorting")])["batch"]
+    return mix.train(), Collator(reader())([group(4), group(3, "sorting")])["batch"]
 
 
 def gradients(settings: Settings) -> tuple[dict[str, Tensor], int]:
@@ -57,14 +58,20 @@ def test_computing_again_changes_no_gradient_and_keeps_less(tuning: str) -> None
     assert least < most / 3
 
 
-@pytest.mark.parametrize("tuning", ["full", "lora", "prefix", "adapter"])
-def test_in_16_bits_only_layers_in_training_are(tuning: str) -> None:
+@pytest.mark.parametrize(
+    ("autocast", "tuning"),
+    [("bf16", "full"), ("bf16", "lora"), ("bf16", "prefix"), ("bf16", "adapter"), ("fp16", "full")],
+)
+def test_in_16_bits_only_layers_in_training_are(autocast: str, tuning: str) -> None:
     plain, batch = training(replace(SETTINGS, tuning=tuning, dropout=0.0))
-    short, _ = training(replace(SETTINGS, tuning=tuning, dropout=0.0, autocast="bf16"))
-    expected, found = plain(batch), short(batch)
+    short, _ = training(replace(SETTINGS, tuning=tuning, dropout=0.0, autocast=autocast))
+    expected = plain(batch)
+    with torch.autocast("cpu", torch.bfloat16):  # Trainer puts one around where it scales losses
+        found = short(batch)
     assert found.z_final.dtype == found.interaction.dtype == torch.float32
     apart = (found.interaction - expected.interaction).abs().max()
-    assert 0 < float(apart) < 2e-2  # bfloat16 has 8 bits: 1 + 2^-7 is the number after 1
+    # bfloat16 has 8 bits: 1 + 2^-7 is the number after 1; float16 has 11.
+    assert 0 < float(apart) < (2e-2 if autocast == "bf16" else 2.5e-3)
     losses_of(found, batch, SETTINGS)["relevance"].backward()
     learning = [each.grad for each in short.trunk.layers.parameters() if each.requires_grad]
     assert {each.dtype for each in learning if each is not None} == {torch.float32}
@@ -96,8 +103,20 @@ def test_conflicts_are_logged_and_change_nothing(tmp_path: Path) -> None:
         assert torch.equal(same.state_dict()[name], value), name
 
 
-def test_every_way_of_computing_runs(tmp_path: Path) -> None:
-    settings = replace(SETTINGS, max_steps=2, validate_every=1, autocast="bf16", gradient_checkpointing="on")
+def test_half_precision_is_refused_without_an_accelerator() -> None:
+    require_accelerator(replace(SETTINGS, autocast="bf16"))
+    if torch.cuda.is_available():
+        require_accelerator(replace(SETTINGS, autocast="fp16"))
+    else:
+        with pytest.raises(ConfigError, match="autocast=fp16 needs an accelerator, and torch finds none; use bf16"):
+            require_accelerator(replace(SETTINGS, autocast="fp16"))
+
+
+@pytest.mark.parametrize("autocast", ["bf16", "fp16"])
+def test_every_way_of_computing_runs(tmp_path: Path, autocast: str) -> None:
+    if autocast == "fp16" and not torch.cuda.is_available():
+        pytest.skip("half precision needs an accelerator")
+    settings = replace(SETTINGS, max_steps=2, validate_every=1, autocast=autocast, gradient_checkpointing="on")
     done, mix, _ = run(tmp_path, settings)
     assert done.steps == 2
     assert all(torch.isfinite(value).all() for value in mix.state_dict().values() if value.is_floating_point())

@@ -25,7 +25,7 @@ from rerank_plugin.training.loop import Trained, Validation, last_checkpoint, se
 from rerank_plugin.training.mix import Mix
 from rerank_plugin.training.objective import balance_of
 from rerank_plugin.training.settings import Settings
-from training.training_samples import one_thread, small_trunk, tokenizer, window
+from training.training_samples import one_thread, reader, small_trunk, window
 
 pytestmark = [pytest.mark.train, pytest.mark.filterwarnings("ignore")]
 
@@ -53,7 +53,7 @@ def windows(count: int, first: int = 0) -> list[Window]:
 
 
 def validating(found: list[Window], *, fresh: bool = True) -> Validation:
-    return Validation(found, tokenizer(SETTINGS.tokens), most=6, head=HEAD, weights=Weights(), fresh=fresh)
+    return Validation(found, reader(SETTINGS.tokens), most=6, head=HEAD, weights=Weights(), fresh=fresh)
 
 
 def run(
@@ -67,7 +67,7 @@ def run(
 ) -> tuple[Trained, Mix, list[str]]:
     seeded(settings.seed)
     mix = Mix(small_trunk(), fit=FIT, weights=Weights(), opened=settings.opened, balance=balance_of(settings))
-    read = tokenizer(settings.tokens)
+    read = reader(settings.tokens)
     count = settings.groups_of_run(together()[1])
     groups = Groups(windows(12), size=settings.group_size, count=count, margin=settings.margin, seed=settings.seed)
     validation = validating(windows(6, 12), fresh=settings.moves_vectors)
@@ -158,7 +158,7 @@ def test_the_start_is_measured_on_what_training_reads() -> None:
     recorded.begin(mix)
     again.begin(mix)
     assert recorded.before == 1.0
-    assert again.before == ndcg_at_10(again._scored_by(mix), HEAD, Weights()) < 1.0
+    assert again.before == ndcg_at_10(again.scored_by(mix), HEAD, Weights()) < 1.0
 
 
 def cosines_of_a_judge(found: Window) -> tuple[Candidate, ...]:

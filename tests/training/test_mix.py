@@ -18,7 +18,7 @@ from rerank_plugin.training.loop import head_of, rates
 from rerank_plugin.training.mix import Collator, Mix
 from rerank_plugin.training.objective import balance_of, losses_of
 from rerank_plugin.training.settings import Settings
-from training.training_samples import small_trunk, tokenizer, window
+from training.training_samples import reader, small_trunk, window
 
 pytestmark = [pytest.mark.train, pytest.mark.filterwarnings("ignore")]
 
@@ -34,12 +34,13 @@ def group(size: int = 4, query: str = "latest sorting") -> Group:
     features = [Features(authority=0.1 * place, freshness=0.9 - 0.1 * place) for place in range(size)]
     texts = [f"document about sorting {'and more ' * place}" for place in range(size)]
     found = window(query, texts, [1], cosines=[0.1 * place for place in range(size)], features=features)
-    return Group(query, found.request.candidates, tuple(found.grades.tolist()), float(size))
+    gates = tuple(found.asked[factor] for factor in PRIORS)
+    return Group(query, found.request.candidates, tuple(found.grades.tolist()), float(size), gates)
 
 
 def test_z_final_is_that_of_the_serving_code() -> None:
     tested, one = mix(), group()
-    batch = Collator(tokenizer())([one, group(2, "sorting")])["batch"]
+    batch = Collator(reader())([one, group(2, "sorting")])["batch"]
     with torch.no_grad():
         said = tested(batch)
     head = head_of(tested)
@@ -61,7 +62,7 @@ def test_it_starts_at_the_order_of_the_fit() -> None:
 
 
 def test_a_batch_moves_as_a_whole() -> None:
-    moved = Collator(tokenizer())([group(), group(2)])["batch"].to("meta", non_blocking=True)
+    moved = Collator(reader())([group(), group(2)])["batch"].to("meta", non_blocking=True)
     parts = [*moved.rows.values(), moved.mask, moved.given, moved.utilities, moved.known, moved.gates, moved.grades]
     parts += [moved.labelled]
     assert {each.device.type for each in parts} == {"meta"}
@@ -73,7 +74,7 @@ def taught(one: Group, *said: float, labelled: tuple[bool, ...] = ()) -> Group:
 
 def test_teachers_speak_of_relevance_and_labels_of_the_final_order() -> None:
     """A student that says what the teacher says has nothing to learn from it, whatever the factors add."""
-    tested, collate = mix(), Collator(tokenizer())
+    tested, collate = mix(), Collator(reader())
     one, settings = group(), Settings(authority_loss=0, freshness_loss=0, novelty_loss=0, popularity_loss=0)
     plain = collate([one])["batch"]
     assert plain.taught is None
@@ -101,11 +102,12 @@ def test_teachers_speak_of_relevance_and_labels_of_the_final_order() -> None:
 
 
 def test_a_label_that_is_not_believed_counts_for_nothing() -> None:
-    tested, collate, settings = mix(), Collator(tokenizer()), Settings(distill=0.0)
+    tested, collate, settings = mix(), Collator(reader()), Settings(distill=0.0)
     one = group()
     doubted = taught(one, 0.0, 0.0, 0.0, 0.0, labelled=(True, True, False, True))
     without = [place for place in range(4) if place != 2]
-    fewer = Group(one.query, tuple(one.candidates[p] for p in without), tuple(one.grades[p] for p in without), one.top)
+    candidates, grades = tuple(one.candidates[p] for p in without), tuple(one.grades[p] for p in without)
+    fewer = Group(one.query, candidates, grades, one.top, one.gates)
     with torch.no_grad():
         found, expected = (
             losses_of(tested(batch), batch, settings)["relevance"].item()
@@ -115,7 +117,7 @@ def test_a_label_that_is_not_believed_counts_for_nothing() -> None:
 
 
 def test_padding_changes_nothing() -> None:
-    tested, collate = mix(), Collator(tokenizer())
+    tested, collate = mix(), Collator(reader())
     with torch.no_grad():
         alone = tested(collate([group(2)])["batch"])
         beside = tested(collate([group(2), group(6)])["batch"])
@@ -128,9 +130,9 @@ def test_what_the_tuning_leaves_alone_gets_no_gradient() -> None:
         tested = mix()
         settings = Settings(tuning=tuning, frozen_layers=frozen)
         groups = rates(tested, settings)
-        losses_of(
-            tested(Collator(tokenizer())([group()])["batch"]), Collator(tokenizer())([group()])["batch"], settings
-        )["relevance"].backward()
+        losses_of(tested(Collator(reader())([group()])["batch"]), Collator(reader())([group()])["batch"], settings)[
+            "relevance"
+        ].backward()
         moved = [place for place, layer in enumerate(tested.trunk.layers) if next(layer.parameters()).grad is not None]
         assert moved == layers
         assert tested.trunk.segment_bias.grad is not None
@@ -149,7 +151,7 @@ def test_lower_layers_learn_slower() -> None:
 def test_every_loss_in_every_balance_teaches_trunk_and_slopes(loss: str, method: str) -> None:
     settings = Settings(loss=loss, balance=method)
     tested = Mix(small_trunk(), fit=FIT, weights=WEIGHTS, opened=-1.0, balance=balance_of(settings))
-    batch = Collator(tokenizer())([group(), group(3)])["batch"]
+    batch = Collator(reader())([group(), group(3)])["batch"]
     total = sum(tested.balance(losses_of(tested(batch), batch, settings)) for _ in range(12))
     total.backward()
     assert torch.isfinite(total)

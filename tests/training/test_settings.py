@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rerank_plugin.domain.factors import PRIORS
 from rerank_plugin.errors import ConfigError
 from rerank_plugin.training.settings import WORDS, Settings, read_settings
 
@@ -31,6 +32,14 @@ def test_a_step_takes_the_groups_of_all_processes() -> None:
     assert Settings(max_steps=3, groups=2, accumulation=5).groups_of_run(4) == 120
 
 
+def test_a_factor_that_takes_no_part_has_no_loss() -> None:
+    assert Settings().taking_part() == PRIORS
+    assert Settings(factors="none").factor_losses() == {}
+    some = Settings(factors="popularity, authority", authority_loss=0.3, popularity_loss=0.0)
+    assert some.taking_part() == ("authority", "popularity")
+    assert some.factor_losses() == {"authority": 0.3}
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
@@ -46,6 +55,9 @@ def test_a_step_takes_the_groups_of_all_processes() -> None:
         ("steps=1", "unknown setting 'steps'; the settings are seed, "),
         ("steps", "settings are written key=value, got 'steps'"),
         ("opened=1", "opened must be between -10000 and 0, got 1.0"),
+        ("factors=age", "factors must be some of authority, freshness, novelty, popularity, with commas between"),
+        ("factors=", "factors must be some of authority, freshness, novelty, popularity, with commas between"),
+        ("weights=same", "weights must be one of equal, raised, got 'same'"),
     ],
 )
 def test_mistakes_are_one_line(text: str, line: str) -> None:

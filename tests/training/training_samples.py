@@ -28,9 +28,14 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def tokenizer(tokens: int = 24) -> TwoModeReader:
-    """Over the shipped one: its vocabulary fits the small trunk."""
-    return TwoModeReader(TextTokenizer(ModelFolder.open(default_model_folder()).read("tokenizer").decode(), tokens))
+def tokenizer(tokens: int = 24) -> TextTokenizer:
+    """The shipped one: its vocabulary fits the small trunk."""
+    return TextTokenizer(ModelFolder.open(default_model_folder()).read("tokenizer").decode(), tokens)
+
+
+def reader(tokens: int = 24) -> TwoModeReader:
+    """How the small trunk reads."""
+    return TwoModeReader(tokenizer(tokens))
 
 
 def small_trunk(seed: int = 0) -> TwoModeModel:
