@@ -178,6 +178,7 @@ def _told(folder: ModelFolder, as_json: bool) -> None:
         click.echo(f"{key:12} {described[key]}")
     click.echo(f"{'size':12} {size / 1e6:.1f} MB, checksums verified")
     joined = "closed: the logit is the cosine" if folder.interaction.get("closed") else "open"
+    joined += ", texts behind statements of what is known" if folder.manifest.statements else ""
     joined = {"cross-encoder": "the cross-encoder's own logit", "encoder": "none"}.get(folder.manifest.kind, joined)
     click.echo(f"{'interaction':12} {joined}")
     if not folder.relevance:

@@ -237,13 +237,6 @@ class MaskTrainer(Trainer):
                 parameter.requires_grad_(True)
         return groups
 
-    def ended(self, checkpoint: Path) -> bool:
-        """Whether a checkpoint is the last of its run; then it is loaded."""
-        if int(checkpoint.name.rpartition("-")[2]) < self.args.max_steps:
-            return False
-        self._load_from_checkpoint(str(checkpoint))
-        return True
-
     def _get_train_sampler(self, *_: Any) -> Any:
         return torch.utils.data.SequentialSampler(cast(Any, self.train_dataset))  # texts are drawn by their number
 
@@ -285,9 +278,8 @@ def pretrain(
     trainer.remove_callback(PrinterCallback)  # it prints on standard output, which is for data
     before, vectors = held.loss(model), held.vectors(model)
     checkpoint = last_checkpoint(out) if resume else None
-    if checkpoint is None or not trainer.ended(checkpoint):
-        with quietly(), tracked(settings, out):
-            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    with quietly(), tracked(settings, out):
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     cosine = float((vectors * held.vectors(model)).sum(dim=-1).mean())
     done = Pretrained(settings.pretrain_steps, len(read) - kept, kept, before, held.loss(model), cosine)
     tell(
