@@ -95,12 +95,12 @@ def test_a_folder_says_whether_it_reads_statements(folder: Path) -> None:
     assert not before.manifest.statements
     update_manifest(folder, interaction={**before.interaction, "statements": 1})
     assert ModelFolder.open(folder).manifest.statements
+    assert load_ranker(Rerank(model=folder)).reads_statements
+    assert not load_ranker(Rerank()).reads_statements
     with pytest.raises(
         ModelFolderError, match="reads what is known of each document, which the rerank API is not told"
     ):
         serve(host="127.0.0.1", port=1, model=folder, threads=1, at_once=1, told=print)
-    assert load_ranker(Rerank(model=folder)).reads_statements
-    assert not load_ranker(Rerank()).reads_statements
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
