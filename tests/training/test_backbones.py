@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from rerank_plugin.domain.factors import Weights
-from rerank_plugin.errors import ConfigError
+from rerank_plugin.errors import ConfigError, ModelFolderError
 from rerank_plugin.models.folder import ModelFolder
 from rerank_plugin.models.load import open_model
+from rerank_plugin.training import backbones
 from rerank_plugin.training.backbones import PairBackbone, backbone_of, load_pair_backbone
 from rerank_plugin.training.groups import Groups
 from rerank_plugin.training.loop import Trained, Validation, rates, seeded, shared, train
@@ -244,17 +245,27 @@ def test_what_the_tuning_leaves_alone_gets_no_gradient(load: Load, change: dict,
 
 @pytest.mark.parametrize("family", ["bert", "gpt2"])
 def test_16_bits_and_computing_again(load: Load, family: str) -> None:
+    kept: list[int] = []
+
+    def pack(tensor: Tensor) -> Tensor:
+        kept[-1] += tensor.nbytes
+        return tensor
+
     def gradients(**change: str) -> dict[str, Tensor]:
         settings = replace(SETTINGS, dropout=0.0, **change)
         mix, batch = training(load, family, settings)
         moved(PairBackbone(mix.trunk, None))  # type: ignore[arg-type]
         prepare(mix.trunk, settings)
         rates(mix, settings)
-        losses_of(mix.train()(batch), batch, settings)["relevance"].backward()
+        kept.append(0)
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            loss = losses_of(mix.train()(batch), batch, settings)["relevance"]
+        loss.backward()
         return {name: each.grad for name, each in mix.named_parameters() if each.grad is not None}
 
     plain, again, short = gradients(), gradients(gradient_checkpointing="on"), gradients(autocast="bf16")
     assert plain.keys() == again.keys() == short.keys()
+    assert kept[1] < kept[0] / 2
     for name, value in plain.items():
         assert torch.allclose(again[name], value, atol=1e-6), name
         assert short[name].dtype == torch.float32
@@ -328,6 +339,13 @@ def test_a_classifying_decoder_starts_from_its_own_score(load: Load, family: str
     with torch.no_grad():
         alone = [own(input_ids=rows(backbone, [text])["input_ids"]).logits.item() for text in TEXTS]
     assert said(backbone.model, rows(backbone))[1].tolist() == pytest.approx(alone, abs=1e-5)
+
+
+def test_what_no_onnx_file_can_hold_is_refused(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load("bert")
+    monkeypatch.setattr(backbones, "MAX_FILE_BYTES", 4000)
+    with pytest.raises(ModelFolderError, match=r"has 0\.0 GB of weights in 32 bits, and an ONNX file holds 2; give a "):
+        load("bert")
 
 
 def test_a_hubs_cache_is_a_folder_too(tmp_path: Path) -> None:
