@@ -26,7 +26,21 @@ if TYPE_CHECKING:
 RUN_FILE = "training.json"
 
 
-@click.command()
+class _Train(click.Command):
+    """A plain command, as scripts call it; ``rerank train label-queue ...`` is a command of its own beside it."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """The context of whichever is called: no argument of ``train`` itself stands without an option."""
+        if args[:1] != ["label-queue"]:
+            return super().make_context(info_name, args, parent, **extra)
+        from rerank_plugin.cli.label_queue import label_queue
+
+        return label_queue.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
+
+
+@click.command(cls=_Train)
 @click.option("--data", "folders", type=common.FOLDER, multiple=True, required=True, help="A BEIR directory.")
 @click.option("--out", type=common.FOLDER, required=True, help="Model folder to write; checkpoints lie in it.")
 @click.option("--config", type=common.FILE, help="Settings, a TOML or JSON file.")
@@ -65,6 +79,7 @@ def train(
     rerank train --data beir/scifact --out my-model --set tuning=lora --set lora_rank=8 --set peft_rate=5e-4
     rerank train --data beir/scifact --out my-model --search 20
     rerank train --data beir/my-collection --out my-model --teacher e5 --teacher ms-marco --set corpus_queries=2000
+    rerank train label-queue --help     which documents to judge next
     """
     _require_training()
     from rerank_plugin.config import together
