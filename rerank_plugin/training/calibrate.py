@@ -12,7 +12,7 @@ Weights: the same for every factor, raised as far as no collection loses more th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rerank_plugin.domain.candidate import Ranked
+    from rerank_plugin.domain.clicks import Shown
     from rerank_plugin.ranking.types import RankRequest
 
 #: Weights tried, and how much of a collection's nDCG@10 may be lost for them.
@@ -46,6 +47,8 @@ class Window:
     judgments: Mapping[str, int]
     #: (candidates,) log-odds of relevance up to a constant, NaN where no teacher looked; ``None`` without teachers.
     taught: NDArray[np.float64] | None = None
+    #: Where candidates were shown for this query and clicked, by document id; empty without a log.
+    shown: Mapping[str, Sequence[Shown]] = field(default_factory=dict)
 
     @property
     def scores(self) -> NDArray[np.float64]:

@@ -20,6 +20,7 @@ from rerank_plugin.domain.factors import PRIORS
 from rerank_plugin.errors import DataError
 from rerank_plugin.ranking.gate import query_gates
 from rerank_plugin.ranking.ranker import top_score
+from rerank_plugin.training.clicks import one_of
 
 if TYPE_CHECKING:
     from rerank_plugin.training.augment import Augment
@@ -40,6 +41,8 @@ class Group:
     labelled: tuple[bool, ...] = ()
     #: Per candidate, the teachers' log-odds; empty without teachers.
     taught: tuple[float, ...] = ()
+    #: Per candidate, the place of one impression, 0 where it has none, and whether it was clicked; empty for none.
+    shown: tuple[tuple[int, bool], ...] = ()
 
     @property
     def gates(self) -> tuple[float, ...]:
@@ -131,6 +134,7 @@ class Groups:
             top_score(candidates),
             labelled=tuple(labelled[place] for place in chosen),
             taught=tuple(taught[place] for place in chosen) if taught else (),
+            shown=tuple(one_of(window.shown.get(candidates[place].doc_id, ()), rng) for place in chosen),
         )
 
 

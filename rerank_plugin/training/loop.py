@@ -164,7 +164,7 @@ class MixTrainer(Trainer):
         batch: Batch = inputs["batch"]
         said = model(batch)
         mix = cast(Mix, self.model)
-        losses = losses_of(said, batch, self._settings)
+        losses = losses_of(said, batch, self._settings, mix.clicks)
         every, step = self._settings.conflict_every, self.state.global_step
         if every and step % every == 0 and step != self._looked:
             self._looked = step  # of the batches of a step only the first
@@ -229,6 +229,7 @@ def rates(mix: Mix, settings: Settings) -> list[dict[str, Any]]:
     own = [trunk.segment_bias, trunk.interaction_weight, trunk.interaction_offset]
     taught = any(getattr(settings, f"{factor}_loss") > 0 for factor in PRIORS)
     own += [mix.log_slopes, *(mix.heads.parameters() if taught else ()), *mix.balance.parameters()]
+    own += [] if mix.clicks is None else mix.clicks.parameters()
     groups = [{"params": own, "lr": settings.head_rate, "weight_decay": 0.0}]
     if settings.tuning == "full":
         parts = [trunk.embeddings, *trunk.layers]

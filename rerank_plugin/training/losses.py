@@ -13,6 +13,7 @@ passed on, or a training run that has come apart would look like one that has co
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -246,18 +247,21 @@ class ClickModel(nn.Module):
 
     :param places: places with a bias of their own, at least 1; whatever lies below shares the last one's.
     :param dropout: share of impressions without a bias in training, from 0 to below 1.
-    :raises ConfigError: one of the two is out of range.
+    :param start: (places,) log-odds of a click by place to start from, as a log shows them; empty is all the same.
+    :raises ConfigError: one of the first two is out of range.
     """
 
-    def __init__(self, places: int = 20, dropout: float = 0.1) -> None:
+    def __init__(self, places: int = 20, dropout: float = 0.1, start: Sequence[float] = ()) -> None:
         super().__init__()
         if places < 1:
             raise ConfigError(f"the click model has {places} places; it needs 1 or more")
         if not 0.0 <= dropout < 1.0:
             raise ConfigError(f"the dropout of the position bias is {dropout}; it must be from 0 to below 1")
         self.places, self.dropout = places, dropout
+        #: Log-odds of a click on the first place, for the head to start from.
+        self.first = start[0] if start else 0.0
         #: (places - 1,): biases of the second place and those below.
-        self.lower = nn.Parameter(torch.zeros(places - 1))
+        self.lower = nn.Parameter(torch.tensor([each - self.first for each in start[1:]] or [0.0] * (places - 1)))
 
     @property
     def bias(self) -> Tensor:
@@ -278,7 +282,7 @@ class ClickModel(nn.Module):
         if not bool(((clicked == 0.0) | (clicked == 1.0)).all()):
             raise DataError("a click is 0 or 1")
         if not len(known):
-            return _nothing(known)
+            return _nothing(known) + _nothing(self.lower)  # processes that train together wait for every parameter
         bias = self.bias.to(known.dtype)[place.long().clamp(max=self.places) - 1]
         if self.training and self.dropout:
             bias = bias * (torch.rand_like(bias) >= self.dropout)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rerank_plugin.models.tokens import TextTokenizer
     from rerank_plugin.ranking.relevance import Fit
     from rerank_plugin.training.groups import Group
+    from rerank_plugin.training.losses import ClickModel
 
 #: Inputs of the head that are known before the trunk runs, in the order of ``Batch.given``.
 GIVEN = ("log_score", "relative_score", "cosine")
@@ -50,6 +51,10 @@ class Batch:
     grades: Tensor
     #: (queries, candidates), bool: where there is a candidate whose grade is believed.
     labelled: Tensor
+    #: (queries, candidates), int64: the place where a candidate was shown, from 1; 0 where it was not.
+    places: Tensor
+    #: (queries, candidates), 0 or 1: whether it was clicked there.
+    clicked: Tensor
     #: (queries, candidates): the teachers' log-odds up to a constant per query; ``None`` without teachers.
     taught: Tensor | None = None
 
@@ -83,12 +88,16 @@ class Mix(nn.Module):
     :param fit: slopes to start from; half of the cosine's goes to the interaction, which starts as a cosine too, so
         that training starts at the order of the fit.
     :param weights: of the factors; training leaves them as they are, calibration fits them afterwards.
+    :param clicks: what clicks say of popularity in training; its head then starts at the clicks of the first place.
     :param opened: attention logits between query and document get this instead of being shut out, at most 0.
     """
 
-    def __init__(self, trunk: TwoModeModel, *, fit: Fit, weights: Weights, opened: float, balance: nn.Module) -> None:
+    def __init__(
+        self, trunk: TwoModeModel, *, fit: Fit, weights: Weights, opened: float, balance: nn.Module,
+        clicks: ClickModel | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.trunk, self.balance = trunk, balance
+        self.trunk, self.balance, self.clicks = trunk, balance, clicks
         with torch.no_grad():
             trunk.segment_bias.clamp_(min=max(opened, CLOSED))
         shared = fit.cosine / 2 if fit.interaction == 0.0 else fit.cosine
@@ -100,6 +109,9 @@ class Mix(nn.Module):
         self.heads = nn.Linear(trunk.dimensions, len(PRIORS))
         nn.init.zeros_(self.heads.weight)  # they start by saying 1/2 of everything
         nn.init.zeros_(self.heads.bias)
+        if clicks is not None:
+            with torch.no_grad():
+                self.heads.bias[PRIORS.index("popularity")] = clicks.first
 
     @property
     def slopes(self) -> Tensor:
@@ -139,6 +151,7 @@ class Collator:
         for group in groups:
             asked = self._tokenizer([group.query])[0].ids
             rows += [Row(asked, each.ids) for each in self._tokenizer([each.text for each in group.candidates])]
+        shown = [group.shown or [(0, False)] * len(group.candidates) for group in groups]
         batch = Batch(
             rows={name: torch.from_numpy(values) for name, values in padded(rows).items()},
             mask=torch.tensor([[place < len(group.candidates) for place in range(widest)] for group in groups]),
@@ -148,6 +161,8 @@ class Collator:
             gates=torch.tensor([group.gates for group in groups]),
             grades=_row_each([group.grades for group in groups], widest),
             labelled=_row_each([group.labelled or [True] * len(group.grades) for group in groups], widest).bool(),
+            places=_row_each([[place for place, _ in row] for row in shown], widest).long(),
+            clicked=_row_each([[clicked for _, clicked in row] for row in shown], widest),
             taught=_row_each([group.taught for group in groups], widest) if groups[0].taught else None,
         )
         return {"batch": batch}

@@ -21,6 +21,7 @@ from rerank_plugin.training.losses import (
 )
 
 if TYPE_CHECKING:
+    from rerank_plugin.training.losses import ClickModel
     from rerank_plugin.training.mix import Batch, Said
     from rerank_plugin.training.settings import Settings
 
@@ -44,14 +45,19 @@ def balance_of(settings: Settings) -> Balance:
     return Balance(weights, cast(Method, settings.balance), floor=settings.relevance_floor, seed=settings.seed)
 
 
-def losses_of(said: Said, batch: Batch, settings: Settings) -> dict[str, Tensor]:
-    """Each loss by name; a factor that no candidate of the batch has a feature for is exactly 0."""
+def losses_of(said: Said, batch: Batch, settings: Settings, clicks: ClickModel | None = None) -> dict[str, Tensor]:
+    """Each loss by name; a factor that no candidate of the batch has a feature for is exactly 0.
+
+    :param clicks: popularity is then learned from the batch's impressions, in place of the stored feature.
+    """
     found = {"relevance": _relevance(said, batch, settings)}
     for place, factor in enumerate(PRIORS):
         if getattr(settings, f"{factor}_loss") > 0:
             logit, target = said.heads[..., place], batch.utilities[..., place]
             known = batch.known[..., place] & batch.mask
-            if factor in LIKELIHOODS:
+            if factor == "popularity" and clicks is not None:
+                found[factor] = clicks(logit, batch.clicked, batch.places, batch.places > 0)
+            elif factor in LIKELIHOODS:
                 found[factor] = soft_cross_entropy(logit, target, known)
             else:
                 found[factor] = squared_error(torch.sigmoid(logit), target, known)

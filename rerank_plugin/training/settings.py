@@ -108,6 +108,9 @@ class Settings:
     freshness_loss: float = _within(0, 100, 0.05)
     novelty_loss: float = _within(0, 100, 0.05)
     popularity_loss: float = _within(0, 100, 0.05)
+    #: Where there is a log of clicks: places with a bias of their own, and the share of impressions read without it.
+    click_places: int = _within(1, 1000, 20)
+    click_dropout: float = _within(0, 0.9, 0.1)
     #: Steps between validations, and how many without a better one end the training.
     validate_every: int = _within(1, 1e6, 25)
     patience: int = _within(1, 1e6, 4)

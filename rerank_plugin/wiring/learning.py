@@ -16,6 +16,7 @@ from rerank_plugin.wiring import Progress, Setup, calibration_windows
 if TYPE_CHECKING:
     from transformers import TrainerCallback
 
+    from rerank_plugin.domain.clicks import ClickLog
     from rerank_plugin.evaluation.collection import Collection, Query
     from rerank_plugin.models.folder import ModelFolder
     from rerank_plugin.ranking.relevance import RelevanceHead
@@ -160,8 +161,12 @@ class Learning:
     tell: Callable[[str], None]
     #: Models whose scores are learned from beside the labels.
     teachers: Sequence[ModelFolder] = ()
+    #: What popularity is learned from in place of the stored feature; ``None`` for that.
+    clicks: ClickLog | None = None
     #: What came of mixing them; empty before and without.
     teaching: dict[str, Any] = field(default_factory=dict, init=False)
+    #: What of the log's impressions there was to learn from; empty before and without.
+    clicking: dict[str, Any] = field(default_factory=dict, init=False)
     #: How a search for settings went; empty before and without.
     searched: dict[str, Any] = field(default_factory=dict, init=False)
     #: What rewords training queries; made here, so that a table that cannot be read is told before there is any work.
@@ -208,6 +213,7 @@ class Learning:
             "queries": queries,
             "search": self.searched,
             "teachers": self.teaching,
+            "clicks": self.clicking,
             "dev": {"before": round(trained.before, 4), "after": round(trained.after, 4)},
             "served": served,
             "kept": "trained" if kept else "start",
@@ -285,6 +291,7 @@ class Learning:
         from rerank_plugin.training.mix import Mix
         from rerank_plugin.training.objective import balance_of
         from rerank_plugin.training.two_mode import load_backbone, shipped_backbone
+        from rerank_plugin.wiring.clicking import with_clicks
 
         settings = self.settings
         head = RelevanceHead.from_manifest(self.start.relevance, where=str(self.start.path))
@@ -295,6 +302,7 @@ class Learning:
         backbone = load_backbone(shipped_backbone())
         tokenizer = TextTokenizer(self.start.read("tokenizer").decode("utf-8"), settings.tokens)
         windows = self._taught(_of_part(found, "train"), head)
+        windows, tower, self.clicking = with_clicks(windows, self.clicks, settings, self.tell)
         groups = Groups(
             windows,
             size=settings.group_size,
@@ -313,6 +321,7 @@ class Learning:
             weights=weights,
             opened=settings.opened,
             balance=balance_of(settings),
+            clicks=tower,
         )
         validation.begin(mix)
         at_start = f"nDCG@10 {validation.before:.4f} at the start"

@@ -201,6 +201,44 @@ def test_a_corpus_that_asks_itself(capsys: pytest.CaptureFixture[str], tmp_path:
     assert (status, errors) == (1, "Error: two of the teachers are the same model; give each once\n")
 
 
+def test_clicks_teach_and_their_tower_stays_behind(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Impressions of tested queries, and of a document that is not there, are left out; the folder has no tower."""
+    import onnx
+    from safetensors import safe_open
+
+    data, out, log = collection(tmp_path / "vessels"), tmp_path / "model", tmp_path / "events.jsonl"
+    events = [
+        {"_id": f"d{place}", "event": event, "query": f"report of vessel {n + 20}", "position": place + 1}
+        for n in range(20)
+        for place in (0, 1, 9)
+        for event in ("impression", "click")[: 2 - place % 9]
+    ]
+    _write(log, events)
+    told = ["--data", str(data), "--out", str(out), *SETTINGS, "--precision", "fp32", "--now", "2026-01-01", "--json"]
+    status, output, errors = run(capsys, *told, "--clicks", str(log), "--set", "click_places=3")
+    assert status == 0, errors
+    account = json.loads(output)
+    learned = account["queries"]["vessels"]["train"]
+    counts = {"impressions": 2 * learned, "clicks": learned, "queries": learned, "outside": learned}
+    assert account["clicks"] == {**counts, "elsewhere": 3 * (20 - learned)}
+    assert (
+        f"clicks: {learned} of {2 * learned} impressions, {learned} queries; left out: {learned} of documents" in errors
+    )
+    graph = onnx.load(str(out / ModelFolder.open(out).manifest.files["model"])).graph
+    assert [each.name for each in graph.initializer if "lower" in each.name or "clicks" in each.name] == []
+    [kept, *_] = sorted((out / "checkpoints").glob("*/model.safetensors"))
+    with safe_open(kept, "np") as weights:
+        assert weights.get_tensor("clicks.lower").shape == (2,)  # there it must be, or --resume would lose it
+
+    _write(log, events[:3])
+    status, _, errors = run(capsys, "--data", str(data), "--out", str(out), "--clicks", str(log), "--resume")
+    assert status == 1
+    assert errors.startswith(f"Error: the clicks of the run in {out} are events.jsonl@")
+    none = ["--data", str(data), "--out", str(tmp_path / "other"), "--clicks", str(log), "--set", "popularity_loss=0"]
+    status, _, errors = run(capsys, *none)
+    assert (status, "popularity_loss is 0; set it above 0" in errors, errors.count("\n")) == (1, True, 1)
+
+
 def test_loads_keep_their_state_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two trainings from one directory, or one after a kill -9, must not go on with each other's load."""
     from datetime import UTC, datetime
