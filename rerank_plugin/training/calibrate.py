@@ -49,6 +49,8 @@ class Window:
     taught: NDArray[np.float64] | None = None
     #: Where candidates were shown for this query and clicked, by document id; empty without a log.
     shown: Mapping[str, Sequence[Shown]] = field(default_factory=dict)
+    #: Candidates that no label is believed of, not even that the unjudged are irrelevant.
+    open: frozenset[str] = frozenset()
 
     @property
     def scores(self) -> NDArray[np.float64]:

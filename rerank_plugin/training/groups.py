@@ -116,7 +116,9 @@ class Groups:
             looks = tuple(each.cosine or 0.0 for each in candidates)
             limit = looks[relevant] + self._margin
         labelled = [
-            grades[place] > 0 or each.doc_id in window.judgments or looks[place] <= limit
+            grades[place] > 0
+            or each.doc_id in window.judgments
+            or (looks[place] <= limit and each.doc_id not in window.open)
             for place, each in enumerate(candidates)
         ]
         others = [

@@ -124,6 +124,11 @@ class Settings:
     #: Queries cut out of the collection's own documents, and what they are: see ``selfsupervised.KINDS``.
     corpus_queries: int = _within(0, 1e6, 0)
     corpus_kinds: str = "title,sentence,span"
+    #: Unjudged queries that learn from what is sure of them: the least chance of a document that counts as relevant,
+    #: and the highest of one that counts as not.
+    pseudo_queries: int = _within(0, 1e6, 0)
+    pseudo_relevant: float = _within(0.5, 1, 0.8)
+    pseudo_irrelevant: float = _within(0, 0.5, 0.05)
     #: Share of the training queries that are read in another wording, how, and a file of synonyms: see ``augment``.
     augment: float = _within(0, 1, 0.0)
     augment_kinds: str = "drop,swap,slip"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rerank_plugin.training.augment import Augment
     from rerank_plugin.training.calibrate import Window
     from rerank_plugin.training.loop import Trained
+    from rerank_plugin.training.losses import ClickModel
     from rerank_plugin.training.mix import Mix
     from rerank_plugin.training.settings import Settings
     from rerank_plugin.training.two_mode import Backbone
@@ -33,6 +34,8 @@ Load = Callable[[str, Path], Setup]
 Found = dict[str, dict[str, "list[Window]"]]
 #: Name of the file in the model folder that keeps what teachers said.
 TEACHER_SCORES = "teachers.jsonl"
+#: What queries are for.
+PARTS = ("train", "dev", "test", "unlabelled")
 #: Texts that the rounding of weights is fitted on.
 ROUNDING_TEXTS = 400
 
@@ -47,6 +50,8 @@ class Splits:
     dev: Collection | None
     #: ``None`` where nothing is held back for the table at the end.
     test: Collection | None
+    #: Queries without judgments to learn from; ``None`` where only judged ones teach.
+    unlabelled: Collection | None = None
 
 
 def read_splits(folder: Path, settings: Settings) -> Splits:
@@ -58,6 +63,7 @@ def read_splits(folder: Path, settings: Settings) -> Splits:
     :raises DataError: no ``train``, or too few queries.
     """
     from rerank_plugin.evaluation.collection import read_beir
+    from rerank_plugin.wiring.unlabelled import unlabelled_queries
 
     found = {name: read_beir(folder, name) for name in ("train", "dev", "test") if has_split(folder, name)}
     train, dev, test = (found.get(name) for name in ("train", "dev", "test"))
@@ -84,6 +90,7 @@ def read_splits(folder: Path, settings: Settings) -> Splits:
         train=train,
         dev=dev,
         test=drawn(test, most, settings.seed) if test and most else None,
+        unlabelled=unlabelled_queries(folder, settings),
     )
 
 
@@ -167,6 +174,8 @@ class Learning:
     teaching: dict[str, Any] = field(default_factory=dict, init=False)
     #: What of the log's impressions there was to learn from; empty before and without.
     clicking: dict[str, Any] = field(default_factory=dict, init=False)
+    #: How many labels there were that nobody gave; empty before and without.
+    guessing: dict[str, Any] = field(default_factory=dict, init=False)
     #: How a search for settings went; empty before and without.
     searched: dict[str, Any] = field(default_factory=dict, init=False)
     #: What rewords training queries; made here, so that a table that cannot be read is told before there is any work.
@@ -204,7 +213,9 @@ class Learning:
             copytree(self.start.path, self.out, dirs_exist_ok=True)
         test = self._compared("test", found, after, ModelFolder.open(self.out))
         queries = {
-            each.name: {part: len(asked.queries) for part in ("train", "dev") if (asked := getattr(each, part))}
+            each.name: {
+                part: len(asked.queries) for part in ("train", "dev", "unlabelled") if (asked := getattr(each, part))
+            }
             for each in self.splits
         }
         account = {
@@ -214,6 +225,7 @@ class Learning:
             "search": self.searched,
             "teachers": self.teaching,
             "clicks": self.clicking,
+            "pseudo_labels": self.guessing,
             "dev": {"before": round(trained.before, 4), "after": round(trained.after, 4)},
             "served": served,
             "kept": "trained" if kept else "start",
@@ -230,10 +242,10 @@ class Learning:
 
     def follow(self, *, resume: bool) -> None:
         """The training alone, for a process beside the one that runs all of it."""
-        found = self.windows(self.start.path, parts=("train", "dev"))
+        found = self.windows(self.start.path, parts=("train", "dev", "unlabelled"))
         self.learned(found, resume=resume)
 
-    def windows(self, model: Path, parts: Sequence[str] = ("train", "dev", "test")) -> Found:
+    def windows(self, model: Path, parts: Sequence[str] = PARTS) -> Found:
         """Collection -> split -> windows, by the read path of a model; documents are encoded by it."""
         found: Found = {}
         for each in self.splits:
@@ -291,7 +303,6 @@ class Learning:
         from rerank_plugin.training.mix import Mix
         from rerank_plugin.training.objective import balance_of
         from rerank_plugin.training.two_mode import load_backbone, shipped_backbone
-        from rerank_plugin.wiring.clicking import with_clicks
 
         settings = self.settings
         head = RelevanceHead.from_manifest(self.start.relevance, where=str(self.start.path))
@@ -301,8 +312,7 @@ class Learning:
         seeded(settings.seed)
         backbone = load_backbone(shipped_backbone())
         tokenizer = TextTokenizer(self.start.read("tokenizer").decode("utf-8"), settings.tokens)
-        windows = self._taught(_of_part(found, "train"), head)
-        windows, tower, self.clicking = with_clicks(windows, self.clicks, settings, self.tell)
+        windows, tower = self._material(found, head)
         groups = Groups(
             windows,
             size=settings.group_size,
@@ -332,6 +342,18 @@ class Learning:
         )  # fmt: skip
         return done, mix, backbone
 
+    def _material(self, found: Found, head: RelevanceHead) -> tuple[list[Window], ClickModel | None]:
+        """The windows to learn from, with all that is said of them, and the model of their clicks."""
+        from rerank_plugin.wiring.clicking import with_clicks
+        from rerank_plugin.wiring.unlabelled import with_pseudo_labels
+
+        judged = len(_of_part(found, "train"))
+        windows = self._taught([*_of_part(found, "train"), *_of_part(found, "unlabelled")], head)
+        both = windows[:judged], windows[judged:]
+        windows, self.guessing = with_pseudo_labels(*both, head, self.settings, self.tell)
+        windows, tower, self.clicking = with_clicks(windows, self.clicks, self.settings, self.tell)
+        return windows, tower
+
     def _taught(self, windows: list[Window], head: RelevanceHead) -> list[Window]:
         """The windows with what the teachers say of them, where there are teachers."""
         from rerank_plugin.domain.factors import Weights
@@ -344,7 +366,7 @@ class Learning:
         names = ", ".join(folder.name for folder in self.teachers)
         self.tell(f"{names}: scoring candidates of {len(windows)} queries ...")
         said = taught(windows, self.teachers, most=most, cache=cache, progress=self.progress)
-        start = ndcg_at_10(windows, head, Weights())
+        start = ndcg_at_10([each for each in windows if each.judgments], head, Weights())
         self.teaching = {"slopes": dict(said.slopes), "nDCG@10": round(said.ndcg, 4), "start": round(start, 4)}
         shares = ", ".join(f"{name} {slope:.3g}" for name, slope in said.slopes.items())
         self.tell(f"teachers ({shares}): nDCG@10 {said.ndcg:.4f} on the queries to learn from, the start {start:.4f}")

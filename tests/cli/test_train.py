@@ -239,6 +239,23 @@ def test_clicks_teach_and_their_tower_stays_behind(capsys: pytest.CaptureFixture
     assert (status, "popularity_loss is 0; set it above 0" in errors, errors.count("\n")) == (1, True, 1)
 
 
+def test_queries_that_nobody_judged_get_labels_from_teachers(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    data, out = collection(tmp_path / "vessels"), tmp_path / "model"
+    with (data / "queries.jsonl").open("a") as file:  # one of them has the text of a tested query
+        file.writelines(json.dumps({"_id": f"u{n}", "text": f"report of vessel {n}"}) + "\n" for n in (36, 50, 51, 52))
+    told = ["--data", str(data), "--out", str(out), *SETTINGS, "--precision", "fp32", "--now", "2026-01-01", "--json"]
+    told += ["--teacher", str(default_model_folder()), "--max-steps", "4", "--set", "pseudo_queries=9"]
+    status, output, errors = run(capsys, *told, "--set", "pseudo_relevant=.5", "--set", "pseudo_irrelevant=.3")
+    assert status == 0, errors
+    account = json.loads(output)
+    assert account["queries"] == {"vessels": {"train": 8, "dev": 2, "unlabelled": 3}}
+    labels = account["pseudo_labels"]
+    assert labels["relevant"] + labels["irrelevant"] + labels["open"] == 3 * 8
+    assert f"pseudo-labels: {labels['queries']} of 3 unjudged queries can teach" in errors
+
+
 def test_loads_keep_their_state_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two trainings from one directory, or one after a kill -9, must not go on with each other's load."""
     from datetime import UTC, datetime
