@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from rerank_plugin.domain.candidate import NEUTRAL
 from rerank_plugin.domain.factors import PRIORS, Weights
@@ -80,6 +81,8 @@ class Said:
     interaction: Tensor
     #: (queries, candidates, len(PRIORS)): log-odds of what the heads predict of each factor from query and document.
     heads: Tensor
+    #: The same by heads that stand still, so that only the trunk learns from it; ``None`` where nothing is hidden.
+    shown: Tensor | None = None
 
 
 class Mix(nn.Module):
@@ -88,13 +91,14 @@ class Mix(nn.Module):
     :param fit: slopes to start from; half of the cosine's goes to the interaction, which starts as a cosine too, so
         that training starts at the order of the fit.
     :param weights: of the factors; training leaves them as they are, calibration fits them afterwards.
+    :param adversarial: factors whose heads read the trunk without teaching it: it learns to hide them.
     :param clicks: what clicks say of popularity in training; its head then starts at the clicks of the first place.
     :param opened: attention logits between query and document get this instead of being shut out, at most 0.
     """
 
     def __init__(
         self, trunk: TwoModeModel, *, fit: Fit, weights: Weights, opened: float, balance: nn.Module,
-        clicks: ClickModel | None = None,
+        clicks: ClickModel | None = None, adversarial: Sequence[str] = (),
     ) -> None:  # fmt: skip
         super().__init__()
         self.trunk, self.balance, self.clicks = trunk, balance, clicks
@@ -105,6 +109,8 @@ class Mix(nn.Module):
         #: (len(GIVEN) + 1,): logarithms, so that no slope turns negative.
         self.log_slopes = nn.Parameter(torch.tensor([max(each, 1e-3) for each in start]).log())
         self.weights = weights
+        self.adversarial = bool(adversarial)
+        self.register_buffer("hidden", torch.tensor([each in adversarial for each in PRIORS]), persistent=False)
         self.register_buffer("weight", torch.tensor([weights[factor] for factor in PRIORS]), persistent=False)
         self.heads = nn.Linear(trunk.dimensions, len(PRIORS))
         nn.init.zeros_(self.heads.weight)  # they start by saying 1/2 of everything
@@ -126,7 +132,12 @@ class Mix(nn.Module):
         z = z.masked_fill(~batch.mask, 0.0)
         asked = (batch.gates * self.get_buffer("weight")).unsqueeze(1)  # (queries, 1, factors)
         z_final = z + (asked * (batch.utilities - NEUTRAL)).sum(dim=-1)
-        return Said(z_final.masked_fill(~batch.mask, 0.0), z, interaction, _placed(self.heads(second), batch.mask))
+        heads, shown = self.heads(second), None
+        if self.adversarial:
+            heads = torch.where(self.get_buffer("hidden"), self.heads(second.detach()), heads)
+            read = functional.linear(second, self.heads.weight.detach(), self.heads.bias.detach())
+            shown = _placed(read, batch.mask)
+        return Said(z_final.masked_fill(~batch.mask, 0.0), z, interaction, _placed(heads, batch.mask), shown)
 
 
 def _placed(values: Tensor, mask: Tensor) -> Tensor:

@@ -45,10 +45,13 @@ def balance_of(settings: Settings) -> Balance:
     return Balance(weights, cast(Method, settings.balance), floor=settings.relevance_floor, seed=settings.seed)
 
 
-def losses_of(said: Said, batch: Batch, settings: Settings, clicks: ClickModel | None = None) -> dict[str, Tensor]:
+def losses_of(
+    said: Said, batch: Batch, settings: Settings, clicks: ClickModel | None = None, *, hiding: float = 0.0
+) -> dict[str, Tensor]:
     """Each loss by name; a factor that no candidate of the batch has a feature for is exactly 0.
 
     :param clicks: popularity is then learned from the batch's impressions, in place of the stored feature.
+    :param hiding: how much it counts that the trunk hides what it shall; see :func:`_shown`.
     """
     found = {"relevance": _relevance(said, batch, settings)}
     for place, factor in enumerate(PRIORS):
@@ -61,7 +64,19 @@ def losses_of(said: Said, batch: Batch, settings: Settings, clicks: ClickModel |
                 found[factor] = soft_cross_entropy(logit, target, known)
             else:
                 found[factor] = squared_error(torch.sigmoid(logit), target, known)
+                if said.shown is not None and factor in settings.adversarial:
+                    found[factor] = found[factor] + hiding * _shown(said.shown[..., place], target, known)
     return found
+
+
+def _shown(logit: Tensor, target: Tensor, known: Tensor) -> Tensor:
+    """How far what a head reads is from saying the same of all, the mean of the labels (Tzeng et al. 2015).
+
+    In place of the head's own gradient turned round: that one is zero once the head is right, and where it is not the
+    trunk overshoots (docs/training.md has what was measured).
+    """
+    mean = (target * known).sum() / known.sum().clamp(min=1)
+    return squared_error(torch.sigmoid(logit), mean.expand_as(logit), known)
 
 
 def _relevance(said: Said, batch: Batch, settings: Settings) -> Tensor:

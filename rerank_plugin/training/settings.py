@@ -22,6 +22,8 @@ WORDS = {
     "loss": ("listwise", "ranknet", "lambda", "pointwise"),
     "distill_loss": ("listwise", "margin_mse"),
     "balance": ("fixed", "uncertainty", "stochastic"),
+    "freshness_kind": ("l2", "adversarial"),
+    "novelty_kind": ("l2", "adversarial"),
     "autocast": ("off", "bf16"),
     "gradient_checkpointing": ("off", "on"),
 }
@@ -108,6 +110,11 @@ class Settings:
     freshness_loss: float = _within(0, 100, 0.05)
     novelty_loss: float = _within(0, 100, 0.05)
     popularity_loss: float = _within(0, 100, 0.05)
+    #: ``adversarial``: what that head reads, the trunk learns to hide, so that the factor acts by its own term alone;
+    #: and how much hiding counts beside reading at the end.
+    freshness_kind: str = "l2"
+    novelty_kind: str = "l2"
+    hiding: float = _within(0, 1000, 1.0)
     #: Where there is a log of clicks: places with a bias of their own, and the share of impressions read without it.
     click_places: int = _within(1, 1000, 20)
     click_dropout: float = _within(0, 0.9, 0.1)
@@ -149,6 +156,20 @@ class Settings:
     def groups_of_run(self, processes: int) -> int:
         """How many groups all steps take together, where so many processes share a step."""
         return self.max_steps * self.groups * self.accumulation * processes
+
+    @property
+    def adversarial(self) -> tuple[str, ...]:
+        """Factors that the trunk learns to hide."""
+        kinds = {"freshness": self.freshness_kind, "novelty": self.novelty_kind}
+        return tuple(factor for factor, kind in kinds.items() if kind == "adversarial")
+
+    def hiding_at(self, progress: float) -> float:
+        """How much hiding counts after a share of the training: 0 at first, when the head reads nothing yet that could
+        be hidden (Ganin and Lempitsky 2015, with their constant of 10).
+
+        :param progress: from 0 to 1.
+        """
+        return self.hiding * (2.0 / (1.0 + math.exp(-10.0 * progress)) - 1.0)
 
     @property
     def moves_vectors(self) -> bool:

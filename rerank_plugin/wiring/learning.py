@@ -332,6 +332,7 @@ class Learning:
             opened=settings.opened,
             balance=balance_of(settings),
             clicks=tower,
+            adversarial=settings.adversarial,
         )
         validation.begin(mix)
         at_start = f"nDCG@10 {validation.before:.4f} at the start"
