@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from rerank_plugin.cli.loading import filled
 from rerank_plugin.errors import ConfigError, DataError, MissingExtraError
 
 if TYPE_CHECKING:
+    from rerank_plugin.domain.clicks import ClickLog
     from rerank_plugin.models.folder import ModelFolder
     from rerank_plugin.training.settings import Settings
     from rerank_plugin.wiring import Setup
@@ -26,13 +28,28 @@ if TYPE_CHECKING:
 RUN_FILE = "training.json"
 
 
-@click.command()
+class _Train(click.Command):
+    """A plain command, as scripts call it; ``rerank train label-queue ...`` is a command of its own beside it."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """The context of whichever is called: no argument of ``train`` itself stands without an option."""
+        if args[:1] != ["label-queue"]:
+            return super().make_context(info_name, args, parent, **extra)
+        from rerank_plugin.cli.label_queue import label_queue
+
+        return label_queue.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
+
+
+@click.command(cls=_Train)
 @click.option("--data", "folders", type=common.FOLDER, multiple=True, required=True, help="A BEIR directory.")
 @click.option("--out", type=common.FOLDER, required=True, help="Model folder to write; checkpoints lie in it.")
 @click.option("--config", type=common.FILE, help="Settings, a TOML or JSON file.")
 @click.option("--set", "given", multiple=True, metavar="KEY=VALUE", help="One setting; goes before the file.")
 @click.option("--teacher", "teachers", type=common.FOLDER, multiple=True, help="A model folder to learn from too.")
 @click.option("--backbone", metavar="FOLDER", help="The same as --set backbone=FOLDER: what is trained instead.")
+@click.option("--clicks", type=common.FILE, help="A log of impressions and clicks that popularity is learned from.")
 @click.option("--max-steps", type=click.IntRange(1), help="The same as --set max_steps=N.")
 @click.option("--search", type=click.IntRange(1), help="The same as --set search=N: N trainings, the best is kept.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in OUT, as the run was told before.")
@@ -46,6 +63,7 @@ def train(
     given: tuple[str, ...],
     teachers: tuple[Path, ...],
     backbone: str | None,
+    clicks: Path | None,
     max_steps: int | None,
     search: int | None,
     resume: bool,
@@ -55,17 +73,18 @@ def train(
 ) -> None:
     """Fine-tune what ships on judged queries: the trunk, the joining of query and document, and the factors' heads.
 
-    Each directory needs qrels/train.tsv; qrels/dev.tsv chooses the best step (without it a share of the training
-    queries does), qrels/test.tsv makes the table at the end. With --set corpus_queries=N the documents ask too, by
-    titles, sentences and spans cut out of them, and qrels/dev.tsv is enough. Documents are found the way applications
-    find them. Each --teacher, a model folder, says beside the labels how relevant documents are. A --backbone, a folder
-    of transformers, is trained instead. Where no step beat nDCG@10 of the start's order, the start is written and said.
+    Each directory needs qrels/train.tsv; qrels/dev.tsv chooses the best step (without it some training queries do),
+    qrels/test.tsv makes the table at the end. With --set corpus_queries=N the documents ask too, by titles, sentences
+    and spans cut out of them, and qrels/dev.tsv is enough. Documents are found the way applications find them. Each
+    --teacher, a model folder, says beside the labels how relevant documents are. A --backbone, a folder of
+    transformers, is trained instead. With --clicks popularity is what people clicked, positions taken out. Where no
+    step raises nDCG@10 of the final order, the start is written, and this is said.
 
     \b
     rerank train --data beir/my-collection --out my-model
-    rerank train --data beir/scifact --out my-model --set tuning=lora --set lora_rank=8 --set peft_rate=5e-4
-    rerank train --data beir/scifact --out my-model --backbone ModernBERT-base --search 20
-    rerank train --data beir/my-collection --out my-model --teacher e5 --set corpus_queries=2000
+    rerank train --data beir/my-collection --out my-model --set tuning=lora --search 20
+    rerank train --data beir/my-collection --out my-model --backbone ModernBERT-base --clicks events.jsonl
+    rerank train label-queue --help     which documents to judge next
     """
     _require_training()
     from rerank_plugin.config import together
@@ -73,32 +92,30 @@ def train(
     from rerank_plugin.wiring.learning import Learning, meet
 
     number, count = together()
-    if number > 0:
+    if number:
         meet()  # the first process has checked and kept what all are told
-    options = {"max_steps": max_steps, "search": search, "backbone": backbone}
-    settings, now = _kept(out / RUN_FILE) if number else _told(out, config, given, resume, now, options)
+    told = out, config, given, resume, now, {"max_steps": max_steps, "search": search, "backbone": backbone}
+    settings, now = _kept(out / RUN_FILE) if number else _told(*told)
     _possible(settings, teachers, count)
-    taught_by = _opened(teachers)
-    splits = _read(folders, settings)
-    names = [each.name for each in splits]
+    taught_by, splits = _opened(teachers), _read(folders, settings)
+    log, names = _clicked(clicks, settings, now), [each.name for each in splits]
     where = dict(zip(names, folders, strict=True))
     read = _documents(splits, where, settings)
     with ExitStack() as scratch:
-        if settings.corpus_queries:
-            splits += _asked_by_corpora(splits, where, scratch, settings)
+        splits += _asked_by_corpora(splits, where, scratch, settings)
 
         def load(name: str, model: Path) -> Setup:
             folder = Path(scratch.enter_context(tempfile.TemporaryDirectory(prefix="rerank-train-")))
             return filled(where[name], folder, model=model, now=now)
 
-        start = ModelFolder.open(default_model_folder())
-        learning = Learning(splits, start, settings, out, load, common.progress, _teller(number), taught_by, read)
-        if number == 0:
-            _keep(out, names, taught_by, settings, now)
-            meet()
-            _show(learning.run(precision=precision, resume=resume), as_json)
-        else:
+        start, tell = ModelFolder.open(default_model_folder()), _teller(number)
+        learning = Learning(splits, start, settings, out, load, common.progress, tell, taught_by, read, log)
+        if number:
             learning.follow(resume=resume)
+            return
+        _keep(out, _from(names, taught_by, clicks), settings, now)
+        meet()
+        _show(learning.run(precision=precision, resume=resume), as_json)
 
 
 def _teller(number: int) -> Callable[[str], None]:
@@ -125,14 +142,24 @@ def _opened(teachers: Sequence[Path]) -> list[ModelFolder]:
     return found
 
 
+def _clicked(clicks: Path | None, settings: Settings, now: datetime) -> ClickLog | None:
+    from rerank_plugin.evaluation.click_log import read_clicks
+
+    if clicks is None:
+        return None
+    if "popularity" not in settings.factor_losses():
+        raise ConfigError("--clicks is what popularity is learned from, and popularity has no loss; give it one")
+    return read_clicks(clicks, now=now)
+
+
 def _asked_by_corpora(
     splits: Sequence[Splits], where: dict[str, Path], scratch: ExitStack, settings: Settings
 ) -> list[Splits]:
-    """What each collection's documents ask; ``where`` gets the copies that they were cut out of."""
+    """What each collection's documents ask, if they shall; ``where`` gets the copies that they were cut out of."""
     from rerank_plugin.wiring.corpus import corpus_splits
 
     found = []
-    for judged in splits:
+    for judged in splits if settings.corpus_queries else ():
         into = Path(scratch.enter_context(tempfile.TemporaryDirectory(prefix="rerank-corpus-")))
         found.append(corpus_splits(where[judged.name], into, judged, settings))
         where[found[-1].name] = into
@@ -217,23 +244,28 @@ def _kept(file: Path) -> tuple[Settings, datetime]:
         raise ConfigError(f"{file} is not what rerank train wrote ({error}); start again in a new folder") from error
 
 
-def _keep(out: Path, names: list[str], teachers: Sequence[ModelFolder], settings: Settings, now: datetime) -> None:
+def _from(names: list[str], teachers: Sequence[ModelFolder], clicks: Path | None) -> dict[str, list[str]]:
+    """What a run learns from, by name; a log with its checksum, since a log grows."""
+    logs = [] if clicks is None else [f"{clicks.name}@{hashlib.sha256(clicks.read_bytes()).hexdigest()[:12]}"]
+    return {"collections": names, "teachers": [folder.name for folder in teachers], "clicks": logs}
+
+
+def _keep(out: Path, told: dict[str, list[str]], settings: Settings, now: datetime) -> None:
     """Writes to OUT what the run was told, so that a resumed one is told the same.
 
-    :raises ConfigError: the run that OUT holds was told other collections or teachers.
+    :raises ConfigError: the run that OUT holds learned from something else.
     """
     from rerank_plugin.models.folder import write_whole
 
-    told: dict[str, Any] = {"collections": names, "teachers": [folder.name for folder in teachers]}
     if (out / RUN_FILE).exists():
         before = json.loads((out / RUN_FILE).read_text(encoding="utf-8"))
         for key, found in told.items():
-            if found != (kept := before.get(key, found)):
+            if found != (kept := before.get(key, [])):
                 said = f"{', '.join(kept) or 'none'}, got {', '.join(found) or 'none'}"
                 raise ConfigError(f"the {key} of the run in {out} are {said}; give the same")
     out.mkdir(parents=True, exist_ok=True)
-    told = {"now": now.isoformat(), **told, "settings": settings.to_json()}
-    write_whole(out / RUN_FILE, (common.json_text(told) + "\n").encode("utf-8"))
+    kept = {"now": now.isoformat(), **told, "settings": settings.to_json()}
+    write_whole(out / RUN_FILE, (common.json_text(kept) + "\n").encode("utf-8"))
 
 
 def _show(folder: ModelFolder, as_json: bool) -> None:

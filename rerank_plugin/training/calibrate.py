@@ -13,7 +13,7 @@ step by step, each time that of the factor whose utility among the first ten has
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rerank_plugin.domain.candidate import Ranked
+    from rerank_plugin.domain.clicks import Shown
     from rerank_plugin.ranking.types import RankRequest
 
 #: Weights tried, and how much of a collection's nDCG@10 may be lost for them.
@@ -51,6 +52,10 @@ class Window:
     judgments: Mapping[str, int]
     #: (candidates,) log-odds of relevance up to a constant, NaN where no teacher looked; ``None`` without teachers.
     taught: NDArray[np.float64] | None = None
+    #: Where candidates were shown for this query and clicked, by document id; empty without a log.
+    shown: Mapping[str, Sequence[Shown]] = field(default_factory=dict)
+    #: Candidates that no label is believed of, not even that the unjudged are irrelevant.
+    open: frozenset[str] = frozenset()
     #: How much each factor is asked for, as in ``OPEN_GATES``; ``None`` is as the words of the query say.
     gates: Mapping[str, float] | None = None
 

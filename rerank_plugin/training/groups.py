@@ -19,6 +19,7 @@ from rerank_plugin.domain.candidate import NEUTRAL, Candidate
 from rerank_plugin.domain.factors import PRIORS
 from rerank_plugin.errors import DataError
 from rerank_plugin.ranking.ranker import top_score
+from rerank_plugin.training.clicks import one_of
 
 if TYPE_CHECKING:
     from rerank_plugin.training.augment import Augment
@@ -41,6 +42,8 @@ class Group:
     labelled: tuple[bool, ...] = ()
     #: Per candidate, the teachers' log-odds; empty without teachers.
     taught: tuple[float, ...] = ()
+    #: Per candidate, the place of one impression, 0 where it has none, and whether it was clicked; empty for none.
+    shown: tuple[tuple[int, bool], ...] = ()
 
     @property
     def utilities(self) -> list[list[float]]:
@@ -108,7 +111,9 @@ class Groups:
             looks = tuple(each.cosine or 0.0 for each in candidates)
             limit = looks[relevant] + self._margin
         labelled = [
-            grades[place] > 0 or each.doc_id in window.judgments or looks[place] <= limit
+            grades[place] > 0
+            or each.doc_id in window.judgments
+            or (looks[place] <= limit and each.doc_id not in window.open)
             for place, each in enumerate(candidates)
         ]
         others = [
@@ -127,6 +132,7 @@ class Groups:
             tuple(window.asked[factor] for factor in PRIORS),
             labelled=tuple(labelled[place] for place in chosen),
             taught=tuple(taught[place] for place in chosen) if taught else (),
+            shown=tuple(one_of(window.shown.get(candidates[place].doc_id, ()), rng) for place in chosen),
         )
 
 

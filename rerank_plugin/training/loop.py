@@ -172,10 +172,11 @@ class MixTrainer(Trainer):
     ) -> Any:
         """The balance of the losses on the final order and on the heads."""
         batch: Batch = inputs["batch"]
-        said = model(batch)
         mix = cast(Mix, self.model)
-        losses = losses_of(said, batch, self._settings)
+        said = model(batch)
         every, step = self._settings.conflict_every, self.state.global_step
+        hiding = self._settings.hiding_at(step / self.args.max_steps)
+        losses = losses_of(said, batch, self._settings, mix.clicks, hiding=hiding)
         if every and step % every == 0 and step != self._looked:
             self._looked = step  # of the batches of a step only the first
             self.log({CONFLICT: conflict_rate(gradients_of(losses, shared(mix)))})
@@ -236,6 +237,7 @@ def rates(mix: Mix, settings: Settings) -> list[dict[str, Any]]:
     trunk = mix.trunk
     mix.requires_grad_(False)
     own = [mix.log_slopes, *(mix.heads.parameters() if settings.factor_losses() else ()), *mix.balance.parameters()]
+    own += [] if mix.clicks is None else mix.clicks.parameters()
     if trunk.fresh:
         own = [*trunk.own, *own]
     groups = [{"params": own, "lr": settings.head_rate, "weight_decay": 0.0}]

@@ -13,7 +13,7 @@ passed on, or a training run that has come apart would look like one that has co
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,6 @@ from rerank_plugin.errors import ConfigError, DataError
 
 __all__ = [
     "ClickModel",
-    "GradientReversal",
     "binary_cross_entropy",
     "cross_entropy",
     "lambda_loss",
@@ -31,7 +30,6 @@ __all__ = [
     "listwise_softmax",
     "margin_mse",
     "pairwise_logistic",
-    "reversed_gradient",
     "soft_cross_entropy",
     "squared_error",
 ]
@@ -203,36 +201,6 @@ def soft_cross_entropy(logit: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     return functional.binary_cross_entropy_with_logits(known, labels)
 
 
-class GradientReversal(torch.autograd.Function):
-    """Hands its input on unchanged and turns the gradient round (Ganin and Lempitsky 2015).
-
-    A head behind it learns to read something from the trunk (which collection a text is from) while the trunk learns to
-    hide it.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, strength: float) -> Tensor:
-        """``x`` itself, any shape; ``strength`` is kept for the way back."""
-        ctx.strength = strength
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, *outputs: Any) -> tuple[Tensor, None]:
-        """The gradient times -strength; none for the strength."""
-        return -ctx.strength * outputs[0], None
-
-
-def reversed_gradient(x: Tensor, strength: float = 1.0) -> Tensor:
-    """``x`` (any shape) with its gradient multiplied by -strength on the way back (Ganin and Lempitsky 2015).
-
-    :param strength: at least 0; the paper raises it from 0 to 1 over the training.
-    :raises ConfigError: the strength is below 0 or not finite.
-    """
-    if not 0.0 <= strength < float("inf"):
-        raise ConfigError(f"the strength of the reversed gradient is {strength}; it must be at least 0 and finite")
-    return cast(Tensor, GradientReversal.apply(x, strength))
-
-
 class ClickModel(nn.Module):
     """Negative log-likelihood of clicks, where the place on the page has its own share in a click.
 
@@ -246,18 +214,21 @@ class ClickModel(nn.Module):
 
     :param places: places with a bias of their own, at least 1; whatever lies below shares the last one's.
     :param dropout: share of impressions without a bias in training, from 0 to below 1.
-    :raises ConfigError: one of the two is out of range.
+    :param start: (places,) log-odds of a click by place to start from, as a log shows them; empty is all the same.
+    :raises ConfigError: one of the first two is out of range.
     """
 
-    def __init__(self, places: int = 20, dropout: float = 0.1) -> None:
+    def __init__(self, places: int = 20, dropout: float = 0.1, start: Sequence[float] = ()) -> None:
         super().__init__()
         if places < 1:
             raise ConfigError(f"the click model has {places} places; it needs 1 or more")
         if not 0.0 <= dropout < 1.0:
             raise ConfigError(f"the dropout of the position bias is {dropout}; it must be from 0 to below 1")
         self.places, self.dropout = places, dropout
+        #: Log-odds of a click on the first place, for the head to start from.
+        self.first = start[0] if start else 0.0
         #: (places - 1,): biases of the second place and those below.
-        self.lower = nn.Parameter(torch.zeros(places - 1))
+        self.lower = nn.Parameter(torch.tensor([each - self.first for each in start[1:]] or [0.0] * (places - 1)))
 
     @property
     def bias(self) -> Tensor:
@@ -278,7 +249,7 @@ class ClickModel(nn.Module):
         if not bool(((clicked == 0.0) | (clicked == 1.0)).all()):
             raise DataError("a click is 0 or 1")
         if not len(known):
-            return _nothing(known)
+            return _nothing(known) + _nothing(self.lower)  # processes that train together wait for every parameter
         bias = self.bias.to(known.dtype)[place.long().clamp(max=self.places) - 1]
         if self.training and self.dropout:
             bias = bias * (torch.rand_like(bias) >= self.dropout)

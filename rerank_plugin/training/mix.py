@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from rerank_plugin.domain.candidate import NEUTRAL
 from rerank_plugin.domain.factors import PRIORS, Weights
@@ -22,6 +23,7 @@ from rerank_plugin.domain.statements import texts_of
 if TYPE_CHECKING:
     from rerank_plugin.ranking.relevance import Fit
     from rerank_plugin.training.groups import Group
+    from rerank_plugin.training.losses import ClickModel
     from rerank_plugin.training.trunk import Reader, Trunk
 
 #: Inputs of the head that are known before the trunk runs, in the order of ``Batch.given``.
@@ -49,6 +51,10 @@ class Batch:
     grades: Tensor
     #: (queries, candidates), bool: where there is a candidate whose grade is believed.
     labelled: Tensor
+    #: (queries, candidates), int64: the place where a candidate was shown, from 1; 0 where it was not.
+    places: Tensor
+    #: (queries, candidates), 0 or 1: whether it was clicked there.
+    clicked: Tensor
     #: (queries, candidates): the teachers' log-odds up to a constant per query; ``None`` without teachers.
     taught: Tensor | None = None
 
@@ -74,6 +80,8 @@ class Said:
     interaction: Tensor
     #: (queries, candidates, len(PRIORS)): log-odds of what the heads predict of each factor from query and document.
     heads: Tensor
+    #: The same by heads that stand still, so that only the trunk learns from it; ``None`` where nothing is hidden.
+    shown: Tensor | None = None
 
 
 class Mix(nn.Module):
@@ -81,21 +89,31 @@ class Mix(nn.Module):
 
     :param fit: slopes to start from; the trunk says how they are shared, so that training starts at the fit's order.
     :param weights: of the factors; training leaves them as they are, calibration fits them afterwards.
+    :param adversarial: factors whose heads read the trunk without teaching it: it learns to hide them.
+    :param clicks: what clicks say of popularity in training; its head then starts at the clicks of the first place.
     :param opened: attention logits between query and document get this instead of being shut out, at most 0.
     """
 
-    def __init__(self, trunk: Trunk, *, fit: Fit, weights: Weights, opened: float, balance: nn.Module) -> None:
+    def __init__(
+        self, trunk: Trunk, *, fit: Fit, weights: Weights, opened: float, balance: nn.Module,
+        clicks: ClickModel | None = None, adversarial: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.trunk, self.balance = trunk, balance
+        self.trunk, self.balance, self.clicks = trunk, balance, clicks
         trunk.open(opened)
         start = [fit.log_score, fit.relative_score, *trunk.slopes(fit)]
         #: (len(GIVEN) + 1,): logarithms, so that no slope turns negative.
         self.log_slopes = nn.Parameter(torch.tensor([max(each, 1e-3) for each in start]).log())
         self.weights = weights
+        self.adversarial = bool(adversarial)
+        self.register_buffer("hidden", torch.tensor([each in adversarial for each in PRIORS]), persistent=False)
         self.register_buffer("weight", torch.tensor([weights[factor] for factor in PRIORS]), persistent=False)
         self.heads = nn.Linear(trunk.dimensions, len(PRIORS))
         nn.init.zeros_(self.heads.weight)  # they start by saying 1/2 of everything
         nn.init.zeros_(self.heads.bias)
+        if clicks is not None:
+            with torch.no_grad():
+                self.heads.bias[PRIORS.index("popularity")] = clicks.first
 
     @property
     def slopes(self) -> Tensor:
@@ -114,7 +132,12 @@ class Mix(nn.Module):
         z = z.masked_fill(~batch.mask, 0.0)
         asked = (batch.gates * self.get_buffer("weight")).unsqueeze(1)  # (queries, 1, factors)
         z_final = z + (asked * (batch.utilities - NEUTRAL)).sum(dim=-1)
-        return Said(z_final.masked_fill(~batch.mask, 0.0), z, interaction, _placed(self.heads(vectors), batch.mask))
+        heads, shown = self.heads(vectors), None
+        if self.adversarial:
+            heads = torch.where(self.get_buffer("hidden"), self.heads(vectors.detach()), heads)
+            read = functional.linear(vectors, self.heads.weight.detach(), self.heads.bias.detach())
+            shown = _placed(read, batch.mask)
+        return Said(z_final.masked_fill(~batch.mask, 0.0), z, interaction, _placed(heads, batch.mask), shown)
 
 
 def _placed(values: Tensor, mask: Tensor) -> Tensor:
@@ -139,6 +162,7 @@ class Collator:
         rows: list[Any] = []
         for group in groups:
             rows += self._reader.pairs(group.query, texts_of(group.candidates, statements=self._statements))
+        shown = [group.shown or [(0, False)] * len(group.candidates) for group in groups]
         batch = Batch(
             rows={name: torch.from_numpy(values) for name, values in self._reader.pad(rows).items()},
             mask=torch.tensor([[place < len(group.candidates) for place in range(widest)] for group in groups]),
@@ -148,6 +172,8 @@ class Collator:
             gates=torch.tensor([group.gates for group in groups]),
             grades=_row_each([group.grades for group in groups], widest),
             labelled=_row_each([group.labelled or [True] * len(group.grades) for group in groups], widest).bool(),
+            places=_row_each([[place for place, _ in row] for row in shown], widest).long(),
+            clicked=_row_each([[clicked for _, clicked in row] for row in shown], widest),
             taught=_row_each([group.taught for group in groups], widest) if groups[0].taught else None,
         )
         return {"batch": batch}

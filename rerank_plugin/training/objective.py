@@ -21,6 +21,7 @@ from rerank_plugin.training.losses import (
 )
 
 if TYPE_CHECKING:
+    from rerank_plugin.training.losses import ClickModel
     from rerank_plugin.training.mix import Batch, Said
     from rerank_plugin.training.settings import Settings
 
@@ -43,18 +44,38 @@ def balance_of(settings: Settings) -> Balance:
     return Balance(weights, cast(Method, settings.balance), floor=settings.relevance_floor, seed=settings.seed)
 
 
-def losses_of(said: Said, batch: Batch, settings: Settings) -> dict[str, Tensor]:
-    """Each loss by name; a factor that no candidate of the batch has a feature for is exactly 0."""
+def losses_of(
+    said: Said, batch: Batch, settings: Settings, clicks: ClickModel | None = None, *, hiding: float = 0.0
+) -> dict[str, Tensor]:
+    """Each loss by name; a factor that no candidate of the batch has a feature for is exactly 0.
+
+    :param clicks: popularity is then learned from the batch's impressions, in place of the stored feature.
+    :param hiding: how much it counts that the trunk hides what it shall; see :func:`_shown`.
+    """
     found = {"relevance": _relevance(said, batch, settings)}
     for factor in settings.factor_losses():
         place = PRIORS.index(factor)
         logit, target = said.heads[..., place], batch.utilities[..., place]
         known = batch.known[..., place] & batch.mask
-        if factor in LIKELIHOODS:
+        if factor == "popularity" and clicks is not None:
+            found[factor] = clicks(logit, batch.clicked, batch.places, batch.places > 0)
+        elif factor in LIKELIHOODS:
             found[factor] = soft_cross_entropy(logit, target, known)
         else:
             found[factor] = squared_error(torch.sigmoid(logit), target, known)
+            if said.shown is not None and factor in settings.adversarial:
+                found[factor] = found[factor] + hiding * _shown(said.shown[..., place], target, known)
     return found
+
+
+def _shown(logit: Tensor, target: Tensor, known: Tensor) -> Tensor:
+    """How far what a head reads is from saying the same of all, the mean of the labels (Tzeng et al. 2015).
+
+    In place of the head's own gradient turned round: that one is zero once the head is right, and where it is not the
+    trunk overshoots (docs/training.md has what was measured).
+    """
+    mean = (target * known).sum() / known.sum().clamp(min=1)
+    return squared_error(torch.sigmoid(logit), mean.expand_as(logit), known)
 
 
 def _relevance(said: Said, batch: Batch, settings: Settings) -> Tensor:

@@ -27,6 +27,8 @@ WORDS = {
     "distill_loss": ("listwise", "margin_mse"),
     "balance": ("fixed", "uncertainty", "stochastic"),
     "weights": ("equal", "raised"),
+    "freshness_kind": ("l2", "adversarial"),
+    "novelty_kind": ("l2", "adversarial"),
     "autocast": ("off", "bf16", "fp16"),
     "gradient_checkpointing": ("off", "on"),
     "statements": ("off", "on"),
@@ -129,6 +131,14 @@ class Settings:
     factors: str = ",".join(PRIORS)
     #: How their weights are found at the end: see ``calibrate.equal_weights`` and ``raised_weights``.
     weights: str = "equal"
+    #: ``adversarial``: what that head reads, the trunk learns to hide, so that the factor acts by its own term alone;
+    #: and how much hiding counts beside reading at the end.
+    freshness_kind: str = "l2"
+    novelty_kind: str = "l2"
+    hiding: float = _within(0, 1000, 1.0)
+    #: Where there is a log of clicks: places with a bias of their own, and the share of impressions read without it.
+    click_places: int = _within(1, 1000, 20)
+    click_dropout: float = _within(0, 0.9, 0.1)
     #: Steps between validations, and how many without a better one end the training.
     validate_every: int = _within(1, 1e6, 25)
     patience: int = _within(1, 1e6, 4)
@@ -142,6 +152,11 @@ class Settings:
     #: Queries cut out of the collection's own documents, and what they are: see ``selfsupervised.KINDS``.
     corpus_queries: int = _within(0, 1e6, 0)
     corpus_kinds: str = "title,sentence,span"
+    #: Unjudged queries that learn from what is sure of them: the least chance of a document that counts as relevant,
+    #: and the highest of one that counts as not.
+    pseudo_queries: int = _within(0, 1e6, 0)
+    pseudo_relevant: float = _within(0.5, 1, 0.8)
+    pseudo_irrelevant: float = _within(0, 0.5, 0.05)
     #: Share of the training queries that are read in another wording, how, and a file of synonyms: see ``augment``.
     augment: float = _within(0, 1, 0.0)
     augment_kinds: str = "drop,swap,slip"
@@ -195,6 +210,20 @@ class Settings:
     def words(self) -> tuple[str, ...]:
         """The two words of a verbaliser: of a relevant document, and of another."""
         return tuple(word.strip() for word in self.prompt_words.split(","))
+
+    @property
+    def adversarial(self) -> tuple[str, ...]:
+        """Factors that the trunk learns to hide."""
+        kinds = {"freshness": self.freshness_kind, "novelty": self.novelty_kind}
+        return tuple(factor for factor, kind in kinds.items() if kind == "adversarial")
+
+    def hiding_at(self, progress: float) -> float:
+        """How much hiding counts after a share of the training: 0 at first, when the head reads nothing yet that could
+        be hidden (Ganin and Lempitsky 2015, with their constant of 10).
+
+        :param progress: from 0 to 1.
+        """
+        return self.hiding * (2.0 / (1.0 + math.exp(-10.0 * progress)) - 1.0)
 
     @property
     def moves_vectors(self) -> bool:

@@ -115,7 +115,9 @@ def taught(
         found.append(replace(window, taught=said))
         orders.append(np.argsort(-said, kind="stable").tolist())  # numbers first, then NaN
     named = {name: round(float(slope), 4) for name, slope in zip(columns, slopes, strict=True)}
-    return Taught(found, named, float(np.mean(ndcg_of_orders(found, orders))))
+    judged = [row for row, window in enumerate(found) if window.judgments]
+    ndcg = ndcg_of_orders([found[row] for row in judged], [orders[row] for row in judged])
+    return Taught(found, named, float(np.mean(ndcg)))
 
 
 def scored_places(window: Window, most: int) -> list[int]:

@@ -15,12 +15,14 @@ from rerank_plugin.wiring import Progress, Setup, calibration_windows
 if TYPE_CHECKING:
     from transformers import TrainerCallback
 
+    from rerank_plugin.domain.clicks import ClickLog
     from rerank_plugin.evaluation.collection import Query
     from rerank_plugin.models.folder import ModelFolder
     from rerank_plugin.ranking.relevance import RelevanceHead
     from rerank_plugin.training.augment import Augment
     from rerank_plugin.training.calibrate import Window
     from rerank_plugin.training.loop import Trained, Validation
+    from rerank_plugin.training.losses import ClickModel
     from rerank_plugin.training.mix import Mix
     from rerank_plugin.training.settings import Settings
     from rerank_plugin.training.trunk import Backbone, Reader
@@ -34,6 +36,8 @@ Load = Callable[[str, Path], Setup]
 Found = dict[str, dict[str, "list[Window]"]]
 #: Name of the file in the model folder that keeps what teachers said.
 TEACHER_SCORES = "teachers.jsonl"
+#: What queries are for.
+PARTS = ("train", "dev", "test", "unlabelled")
 #: Texts that the rounding of weights is fitted on.
 ROUNDING_TEXTS = 400
 
@@ -71,10 +75,16 @@ class Learning:
     teachers: Sequence[ModelFolder] = ()
     #: Texts of the documents, where the trunk is pre-trained on them.
     documents: Sequence[str] = ()
+    #: What popularity is learned from in place of the stored feature; ``None`` for that.
+    clicks: ClickLog | None = None
     #: Loads what is trained, anew for each training; ``None`` is what the settings say.
     backbone: Callable[[], Backbone] | None = None
     #: What came of mixing teachers; empty before and without.
     teaching: dict[str, Any] = field(default_factory=dict, init=False)
+    #: What of the log's impressions there was to learn from; empty before and without.
+    clicking: dict[str, Any] = field(default_factory=dict, init=False)
+    #: How many labels there were that nobody gave; empty before and without.
+    guessing: dict[str, Any] = field(default_factory=dict, init=False)
     #: How a search for settings went; empty before and without.
     searched: dict[str, Any] = field(default_factory=dict, init=False)
     #: How pre-training went; empty before and without.
@@ -121,7 +131,9 @@ class Learning:
             copytree(self.start.path, self.out, dirs_exist_ok=True)
         test = self._compared("test", found, after, ModelFolder.open(self.out))
         queries = {
-            each.name: {part: len(asked.queries) for part in ("train", "dev") if (asked := getattr(each, part))}
+            each.name: {
+                part: len(asked.queries) for part in ("train", "dev", "unlabelled") if (asked := getattr(each, part))
+            }
             for each in self.splits
         }
         account = {
@@ -131,6 +143,8 @@ class Learning:
             "search": self.searched,
             "pretraining": self.pretraining,
             "teachers": self.teaching,
+            "clicks": self.clicking,
+            "pseudo_labels": self.guessing,
             "dev": {"before": round(trained.before, 4), "after": round(trained.after, 4)},
             "served": served,
             "gates": gates,
@@ -152,10 +166,10 @@ class Learning:
 
     def follow(self, *, resume: bool) -> None:
         """The training alone, for a process beside the one that runs all of it."""
-        found = self.windows(self.start.path, parts=("train", "dev"))
+        found = self.windows(self.start.path, parts=("train", "dev", "unlabelled"))
         self.learned(found, resume=resume)
 
-    def windows(self, model: Path, parts: Sequence[str] = ("train", "dev", "test")) -> Found:
+    def windows(self, model: Path, parts: Sequence[str] = PARTS) -> Found:
         """Collection -> split -> windows, by the read path of a model; documents are encoded by it, once by each."""
         from rerank_plugin.models.folder import ModelFolder
         from rerank_plugin.models.load import open_encoder
@@ -229,7 +243,7 @@ class Learning:
         seeded(settings.seed)
         backbone = backbone_of(settings) if self.backbone is None else self.backbone()
         reader = backbone.reader(settings.tokens)
-        windows = self._taught(_of_part(found, "train"), head)
+        windows, tower = self._material(found, head)
         groups = Groups(
             windows,
             size=settings.group_size,
@@ -250,6 +264,8 @@ class Learning:
             weights=weights,
             opened=settings.opened,
             balance=balance_of(settings),
+            clicks=tower,
+            adversarial=settings.adversarial,
         )
         if backbone.model.encodes:  # else its cosines are the start's as they were found
             validation.begin(mix)
@@ -276,6 +292,18 @@ class Learning:
         self.pretraining = {**done.to_json(), "nDCG@10": round(now, 4)}
         self.tell(f"pre-trained: nDCG@10 {now:.4f} by the start's head")
 
+    def _material(self, found: Found, head: RelevanceHead) -> tuple[list[Window], ClickModel | None]:
+        """The windows to learn from, with all that is said of them, and the model of their clicks."""
+        from rerank_plugin.wiring.clicking import with_clicks
+        from rerank_plugin.wiring.unlabelled import with_pseudo_labels
+
+        judged = len(_of_part(found, "train"))
+        windows = self._taught([*_of_part(found, "train"), *_of_part(found, "unlabelled")], head)
+        both = windows[:judged], windows[judged:]
+        windows, self.guessing = with_pseudo_labels(*both, head, self.settings, self.tell)
+        windows, tower, self.clicking = with_clicks(windows, self.clicks, self.settings, self.tell)
+        return windows, tower
+
     def _taught(self, windows: list[Window], head: RelevanceHead) -> list[Window]:
         """The windows with what the teachers say of them, where there are teachers."""
         from rerank_plugin.domain.factors import Weights
@@ -288,7 +316,7 @@ class Learning:
         names = ", ".join(folder.name for folder in self.teachers)
         self.tell(f"{names}: scoring candidates of {len(windows)} queries ...")
         said = taught(windows, self.teachers, most=most, cache=cache, progress=self.progress)
-        start = ndcg_at_10(windows, head, Weights())
+        start = ndcg_at_10([each for each in windows if each.judgments], head, Weights())
         self.teaching = {"slopes": dict(said.slopes), "nDCG@10": round(said.ndcg, 4), "start": round(start, 4)}
         shares = ", ".join(f"{name} {slope:.3g}" for name, slope in said.slopes.items())
         self.tell(f"teachers ({shares}): nDCG@10 {said.ndcg:.4f} on the queries to learn from, the start {start:.4f}")

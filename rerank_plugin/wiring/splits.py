@@ -25,6 +25,8 @@ class Splits:
     dev: Collection | None
     #: ``None`` where nothing is held back for the table at the end.
     test: Collection | None
+    #: Queries without judgments to learn from; ``None`` where only judged ones teach.
+    unlabelled: Collection | None = None
 
 
 def read_splits(folder: Path, settings: Settings) -> Splits:
@@ -36,6 +38,7 @@ def read_splits(folder: Path, settings: Settings) -> Splits:
     :raises DataError: no ``train``, or too few queries.
     """
     from rerank_plugin.evaluation.collection import read_beir
+    from rerank_plugin.wiring.unlabelled import unlabelled_queries
 
     found = {name: read_beir(folder, name) for name in ("train", "dev", "test") if has_split(folder, name)}
     train, dev, test = (found.get(name) for name in ("train", "dev", "test"))
@@ -62,6 +65,7 @@ def read_splits(folder: Path, settings: Settings) -> Splits:
         train=train,
         dev=dev,
         test=drawn(test, most, settings.seed) if test and most else None,
+        unlabelled=unlabelled_queries(folder, settings),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from rerank_plugin.cli.main import main
+from cli.train_samples import SETTINGS, collection, run, written
 from rerank_plugin.config import Rerank
 from rerank_plugin.domain.candidate import Candidate
 from rerank_plugin.domain.features import Features
@@ -19,40 +19,8 @@ from rerank_plugin.models.folder import ModelFolder, default_model_folder
 from rerank_plugin.models.load import open_model
 from rerank_plugin.ranking.load import load_ranker
 from rerank_plugin.ranking.types import RankRequest
-from training.backbone_samples import folder as backbone_folder
 
 pytestmark = [pytest.mark.train, pytest.mark.filterwarnings("ignore")]
-
-
-def collection(folder: Path, *, splits: tuple[str, ...] = ("train", "test")) -> Path:
-    """Documents that all match every query; the relevant ones say "approved", which no query does."""
-    (folder / "qrels").mkdir(parents=True)
-    documents = [
-        {"_id": f"d{number}", "title": "", "text": f"report of the {kind} number {number}", "metadata": {}}
-        for number in range(8)
-        for kind in ["approved vessel" if number < 3 else "rejected vessel"]
-    ]
-    _write(folder / "corpus.jsonl", documents)
-    _write(folder / "queries.jsonl", [{"_id": f"q{n}", "text": f"report of vessel {n + 20}"} for n in range(20)])
-    for place, split in enumerate(splits):
-        rows = [f"q{n}\td{d}\t1" for n in range(10 * place, 10 * place + 10) for d in range(3)]
-        (folder / "qrels" / f"{split}.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *rows]) + "\n")
-    return folder
-
-
-def _write(path: Path, records: list[dict[str, object]]) -> None:
-    path.write_text("".join(json.dumps(each) + "\n" for each in records), encoding="utf-8")
-
-
-def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as ended:
-        main(["train", *arguments])
-    said = capsys.readouterr()
-    return int(ended.value.code or 0), said.out, said.err
-
-
-STEPS = ["max_steps=8", "validate_every=4", "tokens=16", "groups=2", "group_size=6", "learning_rate=5e-4"]
-SETTINGS = [part for setting in STEPS for part in ("--set", setting)]
 
 
 def test_from_judged_queries_to_a_folder_that_ranks_better(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -224,7 +192,7 @@ def test_a_corpus_that_asks_itself(capsys: pytest.CaptureFixture[str], tmp_path:
         for place, name in enumerate(names)
         for text in ["that was approved in the end" if place < 3 else "that was rejected in the end"]
     ]
-    _write(data / "corpus.jsonl", documents)
+    written(data / "corpus.jsonl", documents)
     told = ["--data", str(data), "--out", str(out), *SETTINGS, "--precision", "fp32", "--now", "2026-01-01", "--json"]
     told += ["--set", "corpus_queries=6", "--set", "corpus_kinds=title", "--max-steps", "4"]
     told += ["--teacher", str(default_model_folder())]
@@ -246,6 +214,61 @@ def test_a_corpus_that_asks_itself(capsys: pytest.CaptureFixture[str], tmp_path:
     assert errors == f"Error: the teachers of the run in {out} are {teacher}, got none; give the same\n"
     status, _, errors = run(capsys, *told[:2], "--out", str(tmp_path / "other"), *["--teacher", told[-1]] * 2)
     assert (status, errors) == (1, "Error: two of the teachers are the same model; give each once\n")
+
+
+def test_clicks_teach_and_their_tower_stays_behind(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Impressions of tested queries, and of a document that is not there, are left out; the folder has no tower."""
+    import onnx
+    from safetensors import safe_open
+
+    data, out, log = collection(tmp_path / "vessels"), tmp_path / "model", tmp_path / "events.jsonl"
+    events = [
+        {"_id": f"d{place}", "event": event, "query": f"report of vessel {n + 20}", "position": place + 1}
+        for n in range(20)
+        for place in (0, 1, 9)
+        for event in ("impression", "click")[: 2 - place % 9]
+    ]
+    written(log, events)
+    told = ["--data", str(data), "--out", str(out), *SETTINGS, "--precision", "fp32", "--now", "2026-01-01", "--json"]
+    status, output, errors = run(capsys, *told, "--clicks", str(log), "--set", "click_places=3")
+    assert status == 0, errors
+    account = json.loads(output)
+    learned = account["queries"]["vessels"]["train"]
+    counts = {"impressions": 2 * learned, "clicks": learned, "queries": learned, "outside": learned}
+    assert account["clicks"] == {**counts, "elsewhere": 3 * (20 - learned)}
+    assert (
+        f"clicks: {learned} of {2 * learned} impressions, {learned} queries; left out: {learned} of documents" in errors
+    )
+    graph = onnx.load(str(out / ModelFolder.open(out).manifest.files["model"])).graph
+    assert [each.name for each in graph.initializer if "lower" in each.name or "clicks" in each.name] == []
+    [kept, *_] = sorted((out / "checkpoints").glob("*/model.safetensors"))
+    with safe_open(kept, "np") as weights:
+        assert weights.get_tensor("clicks.lower").shape == (2,)  # there it must be, or --resume would lose it
+
+    written(log, events[:3])
+    status, _, errors = run(capsys, "--data", str(data), "--out", str(out), "--clicks", str(log), "--resume")
+    assert status == 1
+    assert errors.startswith(f"Error: the clicks of the run in {out} are events.jsonl@")
+    none = ["--data", str(data), "--out", str(tmp_path / "other"), "--clicks", str(log), "--set", "popularity_loss=0"]
+    status, _, errors = run(capsys, *none)
+    assert (status, "popularity_loss is 0; set it above 0" in errors, errors.count("\n")) == (1, True, 1)
+
+
+def test_queries_that_nobody_judged_get_labels_from_teachers(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    data, out = collection(tmp_path / "vessels"), tmp_path / "model"
+    with (data / "queries.jsonl").open("a") as file:  # one of them has the text of a tested query
+        file.writelines(json.dumps({"_id": f"u{n}", "text": f"report of vessel {n}"}) + "\n" for n in (36, 50, 51, 52))
+    told = ["--data", str(data), "--out", str(out), *SETTINGS, "--precision", "fp32", "--now", "2026-01-01", "--json"]
+    told += ["--teacher", str(default_model_folder()), "--max-steps", "4", "--set", "pseudo_queries=9"]
+    status, output, errors = run(capsys, *told, "--set", "pseudo_relevant=.5", "--set", "pseudo_irrelevant=.3")
+    assert status == 0, errors
+    account = json.loads(output)
+    assert account["queries"] == {"vessels": {"train": 8, "dev": 2, "unlabelled": 3}}
+    labels = account["pseudo_labels"]
+    assert labels["relevant"] + labels["irrelevant"] + labels["open"] == 3 * 8
+    assert f"pseudo-labels: {labels['queries']} of 3 unjudged queries can teach" in errors
 
 
 def test_loads_keep_their_state_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,99 +317,5 @@ def test_mistakes_are_one_line_and_write_nothing(
     status, output, errors = run(capsys, "--data", str(data), "--out", str(tmp_path / "model"), *arguments)
     assert (status, output) == (1, "")
     assert line in errors
-    assert errors.count("\n") == 1
-    assert not (tmp_path / "model").exists()
-
-
-@pytest.mark.parametrize("family", ["bert", "qwen3"])
-def test_a_backbone_of_another_make_serves_beside_the_start(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, family: str
-) -> None:
-    """Trained, exported, fitted and compared; its logit in a process without torch, the cosine by what ships."""
-    data, out = collection(tmp_path / "vessels"), tmp_path / "model"
-    source = backbone_folder(tmp_path / "tiny", family)
-    told = ["--data", str(data), "--out", str(out), "--backbone", str(source), *SETTINGS, "--precision", "fp32"]
-    told += ["--set", "max_steps=16", "--set", "learning_rate=5e-3", "--set", "head_rate=5e-2", "--set", "dropout=0"]
-    status, output, errors = run(capsys, *told, "--now", "2026-01-01", "--json")
-    assert status == 0, errors
-    account = json.loads(output)
-    assert (account["kept"], account["settings"]["backbone"]) == ("trained", str(source))
-    assert account["test"]["vessels"]["trained"] > account["test"]["vessels"]["start"]
-    folder = ModelFolder.open(out)
-    assert (folder.manifest.kind, folder.manifest.backbone) == ("cross-encoder", "tiny")
-    assert set(folder.relevance) == {"score+text", "text", "score", "score+pair", "pair"}
-    assert folder.relevance["score+text"]["interaction"] > 0
-    assert folder.relevance["pair"]["cosine"] == 0.0 < folder.relevance["pair"]["interaction"]
-    code = (
-        "import sys; sys.modules['torch'] = sys.modules['transformers'] = None\n"
-        "from rerank_plugin.config import Rerank\n"
-        "from rerank_plugin.domain.candidate import Candidate\n"
-        "from rerank_plugin.ranking.load import load_ranker\n"
-        "from rerank_plugin.ranking.types import RankRequest\n"
-        "made = lambda n, text: Candidate(doc_id=text, retrieval_rank=n, retrieval_score=1.0, text=text)\n"
-        "found = tuple(made(place, text) for place, text in enumerate(sys.argv[2:], 1))\n"
-        "request = RankRequest(query='report of vessel 30', candidates=found)\n"
-        "[said] = load_ranker(Rerank(model=sys.argv[1])).rank([request])\n"
-        "print(said.ranked[0].candidate.doc_id)"
-    )
-    texts = ["report of the rejected vessel number 7", "report of the approved vessel number 1"]
-    found = subprocess.run([sys.executable, "-c", code, str(out), *texts], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == texts[1]
-
-    status, output, errors = run(capsys, "--data", str(data), "--out", str(out), "--resume", "--json")
-    assert status == 0, errors
-    assert json.loads(output)["test"] == account["test"]
-
-
-def _changed(folder: Path, **config: object) -> Path:
-    """The folder with another config.json."""
-    file = folder / "config.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), **config}))
-    return folder
-
-
-def _without(folder: Path, name: str) -> Path:
-    (folder / name).unlink()
-    return folder
-
-
-@pytest.mark.parametrize(
-    ("make", "arguments", "line"),
-    [
-        (lambda at: at / "nothing", [], "has no config.json; give a whole folder, its tokenizer a fast one"),
-        (lambda at: _without(backbone_folder(at, "bert"), "tokenizer.json"), [], "has no tokenizer.json; give a whole"),
-        (lambda at: _without(backbone_folder(at, "bert"), "model.safetensors"), [], "cannot be loaded"),
-        (lambda at: _changed(backbone_folder(at, "bert"), model_type="own"), [], "cannot be loaded (The checkpoint"),
-        (
-            lambda at: _changed(
-                backbone_folder(at, "bert"), model_type="own", auto_map={"AutoConfig": "own.C", "AutoModel": "own.M"}
-            ),
-            [],
-            "cannot be loaded (",
-        ),
-        (lambda at: _changed(backbone_folder(at, "bert"), model_type="vit"), [], "holds a 'vit' model; a backbone is"),
-        (
-            lambda at: _changed(backbone_folder(at, "bert"), num_hidden_layers=3),
-            [],
-            "lacks 16 of the weights of a Bert",
-        ),
-        (lambda at: backbone_folder(at, "bert", "classifier", num_labels=3), [], "has 3 labels; relevance needs"),
-        (
-            lambda at: backbone_folder(at, "bert"),
-            ["--set", "head_kind=verbaliser"],
-            "of the weights of a BertForMasked",
-        ),
-        (lambda at: backbone_folder(at, "gpt2"), ["--set", "tuning=prefix"], "tuning=prefix reads attention as BERT"),
-    ],
-)
-def test_backbones_that_cannot_be_trained_are_one_line(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, make: Any, arguments: list[str], line: str
-) -> None:
-    source, data = make(tmp_path / "tiny"), collection(tmp_path / "vessels")
-    told = ["--data", str(data), "--out", str(tmp_path / "model"), "--backbone", str(source), *arguments]
-    status, output, errors = run(capsys, *told)
-    assert (status, output) == (1, "")
-    assert line in errors
-    assert errors.startswith("Error: ")
     assert errors.count("\n") == 1
     assert not (tmp_path / "model").exists()

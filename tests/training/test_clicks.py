@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from harness.losses import batch
-from rerank_plugin.training.losses import ClickModel, GradientReversal, reversed_gradient, soft_cross_entropy
+from rerank_plugin.training.losses import ClickModel
 
 pytestmark = pytest.mark.train
 
@@ -28,30 +28,6 @@ def test_click_model_by_hand() -> None:
     assert model.lower.grad is not None
     assert model.lower.grad.tolist() == pytest.approx([(1 / 2 + 1 / 4) / 3])  # what was expected less what came
     assert model.bias.tolist() == pytest.approx([0, -LN3])
-
-
-def test_the_gradient_is_turned_round() -> None:
-    x = torch.tensor([1.0, -2.0], dtype=torch.float64, requires_grad=True)
-    same = reversed_gradient(x, 0.5)
-    assert torch.equal(same, x)
-    (same * torch.tensor([3.0, 4.0])).sum().backward()
-    assert x.grad is not None
-    assert x.grad.tolist() == [-1.5, -2.0]
-    assert torch.autograd.grad(GradientReversal.apply(x, 0.0).sum(), x)[0].tolist() == [0.0, 0.0]
-
-
-def test_a_trunk_behind_the_reversed_gradient_unlearns() -> None:
-    trunk, head = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
-    with torch.no_grad():
-        trunk.weight.fill_(1.0)
-        head.weight.fill_(1.0)
-    x = torch.tensor([[1.0]])
-    loss = soft_cross_entropy(head(reversed_gradient(trunk(x)))[:, 0], torch.ones(1), torch.tensor([True]))
-    loss.backward()
-    assert head.weight.grad is not None
-    assert trunk.weight.grad is not None
-    # The head is to raise its logit, the trunk to lower it.
-    assert trunk.weight.grad.item() > 0
 
 
 def test_the_tower_recovers_planted_biases_and_the_head_is_freed_of_them() -> None:

@@ -15,7 +15,6 @@ from rerank_plugin.training.losses import (
     cross_entropy,
     lambda_loss,
     listwise_softmax,
-    reversed_gradient,
     soft_cross_entropy,
     squared_error,
 )
@@ -59,9 +58,6 @@ def test_other_refusals() -> None:
         squared_error(scores + 1, grades, mask)
     with pytest.raises(DataError, match="candidates"):
         listwise_softmax(scores[0], grades[0], mask[0])
-    for strength in (-1.0, math.nan, math.inf):
-        with pytest.raises(ConfigError, match="strength"):
-            reversed_gradient(scores, strength)
 
 
 def test_refusals_of_classes_and_clicks() -> None:
