@@ -148,7 +148,9 @@ def _clicked(clicks: Path | None, settings: Settings, now: datetime) -> ClickLog
     if clicks is None:
         return None
     if "popularity" not in settings.factor_losses():
-        raise ConfigError("--clicks is what popularity is learned from, and popularity has no loss; give it one")
+        raise ConfigError(
+            "--clicks is what popularity is learned from, and it takes no part or popularity_loss is 0; set it above 0"
+        )
     return read_clicks(clicks, now=now)
 
 
