@@ -113,7 +113,7 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="keeps everything there and goes on with it")
-    parser.add_argument("--collections", default="cacm,stackexchange")
+    parser.add_argument("--collections", default="cacm", help="with commas between")
     parser.add_argument("--queries", type=int, default=15, help="of each collection, drawn at random")
     parser.add_argument("--arm", action="append", choices=[*UNTRAINED, *TRAINED], help="in place of all; repeatable")
     parser.add_argument("--steps", type=int, default=2)
