@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rerank_plugin.ranking.ranker import top_score
-from rerank_plugin.training.calibrate import platt
+from rerank_plugin.training.calibrate import platt, relevance
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -84,14 +83,7 @@ def said_of(window: Window, head: RelevanceHead) -> NDArray[np.float64]:
     """(candidates,): the teachers' mix where the window was taught (NaN where they did not look), else the head's z."""
     if window.taught is not None:
         return window.taught
-    candidates, top = window.request.candidates, top_score(window.request.candidates)
-    interactions = [None] * len(candidates) if window.interactions is None else window.interactions.tolist()
-    return np.array(
-        [
-            head.z(each.retrieval_score, top, cosine=each.cosine, interaction=interaction)
-            for each, interaction in zip(candidates, interactions, strict=True)
-        ]
-    )
+    return np.array(relevance(window, head))
 
 
 def _scale(judged: Sequence[Window], head: RelevanceHead) -> tuple[float, float]:
