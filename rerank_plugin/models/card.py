@@ -25,14 +25,32 @@ captions, and entailment (SNLI, MultiNLI). Training texts had at most 128 tokens
 
 Several of these sets are crawls whose own terms differ from the weights' licence; who needs certainty should read them.
 """
-_LIMITS = """\
-- English words only: other languages fall apart into letters or unknown tokens, and the ranking is then worth little.
-- {max_tokens} tokens (some {words} English words) of a text are read, the same number of a query; the rest is not seen,
-  and `truncated` in the status says so.
+_LIKENESS = """\
 - It knows likeness of meaning, not truth: a false claim about the right subject ranks as well as a right one.
-- Trained largely on Reddit and Stack Exchange: the likings of their writers are in the vectors.
+"""
+_POORLY = """\
 - Numbers, negation and names that the training texts lack are read poorly; there the first-stage score helps.
 """
+_MINILM_ENGLISH = """\
+- English words only: other languages fall apart into letters or unknown tokens, and the ranking is then worth little.
+"""
+_MINILM_TEXTS = """\
+- Trained largely on Reddit and Stack Exchange: the likings of their writers are in the vectors.
+"""
+_OTHERS = """\
+- Which languages it knows and whose likings it learned, its own card says.
+"""
+_ROUNDED = """\
+- Linear layers and word table in eight bits, activations quantised per token: `rerank model quantize`.
+"""
+#: What queries were for, by split.
+_PARTS = {"train": "queries to learn from", "dev": "to validate", "unlabelled": "that nobody judged"}
+#: What a folder is, by its kind.
+_WHAT = {
+    "two-mode": "A two-mode trunk for reranking: encoder and cross-encoder in one network.",
+    "cross-encoder": "A cross-encoder for reranking: it reads a query and a document together, and makes no vectors.",
+    "encoder": "An encoder for reranking: it makes vectors of texts, and relevance is their cosine.",
+}
 
 
 def card(folder: ModelFolder) -> str:
@@ -48,8 +66,9 @@ def card(folder: ModelFolder) -> str:
         (
             f"# {manifest.name}",
             "",
-            f"A two-mode trunk for reranking: encoder and cross-encoder in one network. {folder.name}, "
-            f"{manifest.precision}, {manifest.dimensions} dimensions, licence {manifest.licence}.",
+            f"{_WHAT[manifest.kind]} {folder.name}, {manifest.precision}, "
+            + (f"{manifest.dimensions} dimensions, " if manifest.dimensions else "")
+            + f"licence {manifest.licence}.",
             "",
             "## Where it comes from",
             "",
@@ -59,9 +78,11 @@ def card(folder: ModelFolder) -> str:
             _changes(folder),
             "## What it is for, and what not",
             "",
-            "Ordering the first hundred or so hits of a search engine by meaning; vectors for finding similar texts.",
+            "Ordering the first hundred or so hits of a search engine by meaning"
+            + ("; vectors for finding similar texts." if manifest.dimensions else "."),
             "",
-            _LIMITS.format(max_tokens=manifest.max_tokens, words=10 * (manifest.max_tokens * 7 // 100)),
+            _limits(folder),
+            *_learned_from(metrics.get("training") or {}),
             "## Numbers",
             "",
             f"Relevance in log-odds: `{_short(manifest.relevance)}`",
@@ -88,7 +109,48 @@ def notice(folder: ModelFolder) -> str:
     )
 
 
+def _limits(folder: ModelFolder) -> str:
+    tokens = folder.manifest.max_tokens
+    read = f"- {tokens} tokens (some {10 * (tokens * 7 // 100)} English words) of a "
+    read += (
+        "query with its text are read"
+        if folder.manifest.kind == "cross-encoder"
+        else "text are read, the same number of a query"
+    )
+    read += "; the rest is not seen,\n  and `truncated` in the status says so.\n"
+    if folder.manifest.backbone == MINILM:
+        return _MINILM_ENGLISH + read + _LIKENESS + _MINILM_TEXTS + _POORLY
+    return read + _LIKENESS + _POORLY + _OTHERS
+
+
+def _learned_from(training: Mapping[str, Any]) -> Iterator[str]:
+    """The collections of a training that was kept, and what it came to on their test queries."""
+    if training.get("kept") != "trained":
+        return
+    yield "## What it learned from"
+    yield ""
+    for name, counts in training["queries"].items():
+        asked = ", ".join(f"{count} {_PARTS[part]}" for part, count in counts.items())
+        yield f"- {name}: {asked}; its licence is that of the collection."
+    for name in training.get("teachers", {}).get("slopes", ()):
+        if "@" in name:  # a model; the first stage is none
+            yield f"- What {name} says of their documents."
+    yield ""
+    yield "| test | queries | nDCG@10 of the start | trained | difference, 95 % |"
+    yield "|---|---|---|---|---|"
+    for name, line in training["test"].items():
+        interval = "" if line["ci95"] is None else ", {:+.4f}..{:+.4f}".format(*line["ci95"])
+        means = f"{line['queries']} | {line['start']:.4f} | {line['trained']:.4f}"
+        yield f"| {name} | {means} | {line['delta']:+.4f}{interval} |"
+    yield ""
+
+
 def _changes(folder: ModelFolder) -> str:
+    if folder.manifest.kind == "encoder":
+        return "- The ONNX file is the one that was given.\n"
+    if folder.manifest.kind == "cross-encoder":
+        text = "- Exported with torch's ONNX exporter; its logit is kept as it is.\n"
+        return text + (_ROUNDED if folder.manifest.precision == "int8" else "")
     closed = folder.interaction.get("closed")
     text = "- Exported with torch's ONNX exporter; query and document are segments with positions of their own.\n"
     text += (
@@ -96,11 +158,7 @@ def _changes(folder: ModelFolder) -> str:
         if closed
         else "- The biases that let query and document see each other are open and were learned.\n"
     )
-    if folder.manifest.precision == "int8":
-        text += (
-            "- Linear layers and word table in eight bits, activations quantised per token: `rerank model quantize`.\n"
-        )
-    return text
+    return text + (_ROUNDED if folder.manifest.precision == "int8" else "")
 
 
 def _reliability(believed: Mapping[str, Any]) -> Iterator[str]:

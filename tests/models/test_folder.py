@@ -64,6 +64,32 @@ def test_the_card_draws_how_far_relevance_can_be_believed(tmp_path: Path) -> Non
     assert 'Measured: `{"calibration": {"split": "train"}}`' in told
 
 
+def test_the_card_of_a_trained_cross_encoder_says_what_it_is_and_what_it_learned_from(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(default_model_folder(), folder)
+    line = {"queries": 3, "start": 0.5, "trained": 0.6, "delta": 0.1, "ci95": [-0.2, 0.4]}
+    training = {
+        "kept": "trained",
+        "queries": {"cars": {"train": 7, "dev": 2}},
+        "teachers": {"slopes": {"e5@1": 1.0, "first stage": 0.5}},
+        "test": {"cars": line, "bikes": {**line, "ci95": None}},
+    }
+    trained = {"kind": "cross-encoder", "dimensions": 0, "backbone": "roberta", "metrics": {"training": training}}
+    update_manifest(folder, **trained, layout={})
+    told = card(ModelFolder.open(folder))
+    assert "A cross-encoder for reranking: it reads a query and a document together, and makes no vectors." in told
+    assert "- cars: 7 queries to learn from, 2 to validate; its licence is that of the collection." in told
+    assert "- What e5@1 says of their documents." in told
+    assert "What first stage" not in told
+    assert "| cars | 3 | 0.5000 | 0.6000 | +0.1000, -0.2000..+0.4000 |" in told
+    assert "| bikes | 3 | 0.5000 | 0.6000 | +0.1000 |" in told
+    assert not any(
+        word in told for word in ("two-mode trunk", "dimensions", "vectors for", "Reddit", "English words only")
+    )
+    training["kept"] = "start"
+    assert "learned from" not in card(update_manifest(folder, metrics={"training": training}))
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
