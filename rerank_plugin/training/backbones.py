@@ -8,6 +8,7 @@ rerankers) and starts at logit(yes) - logit(no): of the rows of its vocabulary o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 #: Tokens of a pair that a model reads when serving, if it can, and more where training reads more.
 SERVED_TOKENS = 512
 FOUR_BYTES = 4
+#: How hubs name models.
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ def backbone_of(settings: Settings) -> Backbone:
 
 
 def load_pair_backbone(source: Path, settings: Settings) -> PairBackbone:
-    """The trunk of a local folder, or of a hub's cache of one, in evaluation mode; no code of the folder is run.
+    """The trunk of a local folder, or of a hub's model, in evaluation mode; no code of the folder is run.
 
     :raises ModelFolderError: no such folder, no tokenizer.json, a make that transformers does not know, several labels,
         weights that are missing, no language model where a verbaliser needs one, or too large.
@@ -276,8 +279,26 @@ def _check_size(model: nn.Module, source: Path) -> None:
 
 def _resolved(source: Path) -> tuple[str, Path]:
     """The model's name, and the folder that its files are in: of a hub's cache, the snapshot that it names ``main``."""
+    if not source.exists() and _HUB_NAME.fullmatch(str(source)):
+        source = _fetched(str(source))
     main = source / "refs" / "main"
     if main.is_file():
         source = source / "snapshots" / main.read_text(encoding="utf-8").strip()
     cached = [part for part in source.absolute().parts if part.startswith("models--")]
     return (cached[-1].removeprefix("models--").replace("--", "/") if cached else source.resolve().name), source
+
+
+def _fetched(name: str) -> Path:
+    """Where the hub's cache has a model, fetched first if it is not there; weights that are pickles are never fetched.
+
+    :raises ModelFolderError: it is neither there nor to be had.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        with quietly():
+            return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "README.md"]))
+    except (OSError, ValueError, HfHubHTTPError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelFolderError(f"there is no folder {name}, and no model of that name to be had ({reason})") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -357,3 +358,36 @@ def test_a_hubs_cache_is_a_folder_too(tmp_path: Path) -> None:
         found = backbone_of(replace(SETTINGS, backbone=str(given)))
         assert isinstance(found, PairBackbone)
         assert found.source.name == "someone/tiny-bert"
+
+
+def test_a_hubs_model_goes_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No hub is here: what a cache holds is found by the name, and what it does not hold is one line."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    revision = "0123456789abcdef0123456789abcdef01234567"
+    cache = tmp_path / "models--someone--tiny-bert"
+    folder(cache / "snapshots" / revision, "bert")
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text(revision)
+    found = backbone_of(replace(SETTINGS, backbone="someone/tiny-bert"))
+    assert isinstance(found, PairBackbone)
+    assert found.source.name == "someone/tiny-bert"
+    with pytest.raises(ModelFolderError, match="there is no folder someone/else, and no model of that name") as caught:
+        backbone_of(replace(SETTINGS, backbone="someone/else"))
+    assert "\n" not in str(caught.value)
+
+
+def test_no_pickle_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def fetch(name: str, **more: Any) -> str:
+        asked.update(more, name=name)
+        raise OSError("no network")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
+    with pytest.raises(ModelFolderError, match=r"to be had \(no network\)"):
+        backbone_of(replace(SETTINGS, backbone="someone/tiny"))
+    assert asked == {"name": "someone/tiny", "allow_patterns": ["*.json", "*.safetensors", "README.md"]}
