@@ -48,7 +48,7 @@ class _Train(click.Command):
 @click.option("--config", type=common.FILE, help="Settings, a TOML or JSON file.")
 @click.option("--set", "given", multiple=True, metavar="KEY=VALUE", help="One setting; goes before the file.")
 @click.option("--teacher", "teachers", type=common.FOLDER, multiple=True, help="A model folder to learn from too.")
-@click.option("--backbone", metavar="FOLDER", help="The same as --set backbone=FOLDER: what is trained instead.")
+@click.option("--backbone", metavar="FOLDER", help="What is trained instead: of transformers, or org/name.")
 @click.option("--clicks", type=common.FILE, help="A log of impressions and clicks that popularity is learned from.")
 @click.option("--max-steps", type=click.IntRange(1), help="The same as --set max_steps=N.")
 @click.option("--search", type=click.IntRange(1), help="The same as --set search=N: N trainings, the best is kept.")
