@@ -58,6 +58,8 @@ class Window:
     open: frozenset[str] = frozenset()
     #: How much each factor is asked for, as in ``OPEN_GATES``; ``None`` is as the words of the query say.
     gates: Mapping[str, float] | None = None
+    #: Name of the collection: the same document id may stand in several, of different documents.
+    collection: str = ""
 
     @property
     def asked(self) -> Mapping[str, float]:

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rerank_plugin.domain.candidate import NEUTRAL, Candidate
@@ -44,6 +44,11 @@ class Group:
     taught: tuple[float, ...] = ()
     #: Per candidate, the place of one impression, 0 where it has none, and whether it was clicked; empty for none.
     shown: tuple[tuple[int, bool], ...] = ()
+    #: Grades by document id, those of documents outside of the group included; documents of the query's collection of
+    #: which no label is believed; and the collection's name, since ids are only different within one.
+    judgments: Mapping[str, int] = field(default_factory=dict)
+    open: frozenset[str] = frozenset()
+    collection: str = ""
 
     @property
     def utilities(self) -> list[list[float]]:
@@ -133,6 +138,9 @@ class Groups:
             labelled=tuple(labelled[place] for place in chosen),
             taught=tuple(taught[place] for place in chosen) if taught else (),
             shown=tuple(one_of(window.shown.get(candidates[place].doc_id, ()), rng) for place in chosen),
+            judgments=window.judgments,
+            open=window.open,
+            collection=window.collection,
         )
 
 

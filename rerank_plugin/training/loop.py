@@ -299,7 +299,7 @@ def train(
         ),
         train_dataset=cast(Any, groups),
         eval_dataset=cast(Any, [0]),
-        data_collator=cast(Any, Collator(reader, statements=settings.states_factors)),
+        data_collator=cast(Any, Collator(reader, statements=settings.states_factors, alone=settings.contrast > 0)),
         callbacks=[EarlyStoppingCallback(early_stopping_patience=settings.patience), *callbacks],
     )
     trainer.remove_callback(PrinterCallback)  # it prints on standard output, which is for data

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,16 +19,18 @@ from torch.nn import functional
 from rerank_plugin.domain.candidate import NEUTRAL
 from rerank_plugin.domain.factors import PRIORS, Weights
 from rerank_plugin.domain.statements import texts_of
+from rerank_plugin.training.contrast import Alone
 
 if TYPE_CHECKING:
     from rerank_plugin.ranking.relevance import Fit
     from rerank_plugin.training.groups import Group
     from rerank_plugin.training.losses import ClickModel
-    from rerank_plugin.training.trunk import Reader, Trunk
+    from rerank_plugin.training.trunk import Reader, TextReader, Trunk
 
 #: Inputs of the head that are known before the trunk runs, in the order of ``Batch.given``.
 GIVEN = ("log_score", "relative_score", "cosine")
 INTERACTION = len(GIVEN)
+COSINE = GIVEN.index("cosine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ class Batch:
     clicked: Tensor
     #: (queries, candidates): the teachers' log-odds up to a constant per query; ``None`` without teachers.
     taught: Tensor | None = None
+    #: The texts by themselves, where the trunk learns from them; ``None``: cosines stay what retrieval gave.
+    alone: Alone | None = None
 
     def to(self, device: torch.device | str, **more: Any) -> Batch:
         """The batch on a device: accelerate's loaders ask for it by this name."""
@@ -65,6 +69,8 @@ class Batch:
             for each in fields(self)
             if isinstance(value := getattr(self, each.name), Tensor)
         }
+        if self.alone is not None:
+            moved["alone"] = self.alone.to(device, **more)
         return Batch(rows={name: value.to(device, **more) for name, value in self.rows.items()}, **moved)
 
 
@@ -82,6 +88,8 @@ class Said:
     heads: Tensor
     #: The same by heads that stand still, so that only the trunk learns from it; ``None`` where nothing is hidden.
     shown: Tensor | None = None
+    #: (queries, documents): cosines of the batch's texts alone; ``None`` where they were not read.
+    cosines: Tensor | None = None
 
 
 class Mix(nn.Module):
@@ -128,7 +136,11 @@ class Mix(nn.Module):
     def _said(self, batch: Batch) -> Said:
         *_, vectors, logits = self.trunk(**batch.rows)
         interaction = _placed(logits, batch.mask)
-        z = batch.given @ self.slopes[:INTERACTION] + self.slopes[INTERACTION] * interaction
+        given, cosines = batch.given, None
+        if batch.alone is not None:
+            cosines = batch.alone.cosines(self.trunk)
+            given = torch.cat([given[..., :COSINE], batch.alone.of_candidates(cosines).unsqueeze(-1)], dim=-1)
+        z = given @ self.slopes[:INTERACTION] + self.slopes[INTERACTION] * interaction
         z = z.masked_fill(~batch.mask, 0.0)
         asked = (batch.gates * self.get_buffer("weight")).unsqueeze(1)  # (queries, 1, factors)
         z_final = z + (asked * (batch.utilities - NEUTRAL)).sum(dim=-1)
@@ -137,7 +149,7 @@ class Mix(nn.Module):
             heads = torch.where(self.get_buffer("hidden"), self.heads(vectors.detach()), heads)
             read = functional.linear(vectors, self.heads.weight.detach(), self.heads.bias.detach())
             shown = _placed(read, batch.mask)
-        return Said(z_final.masked_fill(~batch.mask, 0.0), z, interaction, _placed(heads, batch.mask), shown)
+        return Said(z_final.masked_fill(~batch.mask, 0.0), z, interaction, _placed(heads, batch.mask), shown, cosines)
 
 
 def _placed(values: Tensor, mask: Tensor) -> Tensor:
@@ -151,10 +163,11 @@ class Collator:
 
     :param reader: the trunk's.
     :param statements: whether what is known of a document stands in front of its text.
+    :param alone: whether the texts are read by themselves too; the reader is then one of a trunk that encodes.
     """
 
-    def __init__(self, reader: Reader, *, statements: bool = False) -> None:
-        self._reader, self._statements = reader, statements
+    def __init__(self, reader: Reader, *, statements: bool = False, alone: bool = False) -> None:
+        self._reader, self._statements, self._alone = reader, statements, alone
 
     def __call__(self, groups: Sequence[Group]) -> dict[str, Batch]:
         """The batch under the name of the model's parameter."""
@@ -175,6 +188,7 @@ class Collator:
             places=_row_each([[place for place, _ in row] for row in shown], widest).long(),
             clicked=_row_each([[clicked for _, clicked in row] for row in shown], widest),
             taught=_row_each([group.taught for group in groups], widest) if groups[0].taught else None,
+            alone=Alone.of(groups, cast("TextReader", self._reader)) if self._alone else None,
         )
         return {"batch": batch}
 

@@ -40,7 +40,8 @@ LIKELIHOODS = ("authority", "popularity")
 
 def balance_of(settings: Settings) -> Balance:
     """The balance of the settings' losses; a factor whose loss counts 0 is in none."""
-    weights = {"relevance": 1.0, **settings.factor_losses()}
+    contrast = {"contrast": settings.contrast} if settings.contrast else {}
+    weights = {"relevance": 1.0, **contrast, **settings.factor_losses()}
     return Balance(weights, cast(Method, settings.balance), floor=settings.relevance_floor, seed=settings.seed)
 
 
@@ -53,6 +54,8 @@ def losses_of(
     :param hiding: how much it counts that the trunk hides what it shall; see :func:`_shown`.
     """
     found = {"relevance": _relevance(said, batch, settings)}
+    if batch.alone is not None and said.cosines is not None:
+        found["contrast"] = batch.alone.loss(said.cosines)
     for factor in settings.factor_losses():
         place = PRIORS.index(factor)
         logit, target = said.heads[..., place], batch.utilities[..., place]

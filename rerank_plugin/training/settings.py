@@ -119,6 +119,9 @@ class Settings:
     #: A candidate without judgment is no negative where teachers find it more than so many times as likely as the
     #: relevant one.
     denoise: float = _within(0, 1e6, 1.0)
+    #: How much it counts that vectors tell a query's documents from those of the batch's other queries; 0 leaves the
+    #: texts alone unread in training (training/contrast.py).
+    contrast: float = _within(0, 100, 0.0)
     #: How the losses are joined, and the least share of relevance's weight where that is learned.
     balance: str = "fixed"
     relevance_floor: float = _within(0, 0.99, 0.5)
@@ -179,8 +182,9 @@ class Settings:
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
         self.taking_part()
-        if self.pretrain_steps and not self.moves_vectors:
-            raise ConfigError("pretrain_steps moves vectors and tuning=head keeps them; leave one out")
+        for name in ("pretrain_steps", "contrast"):
+            if getattr(self, name) and not self.moves_vectors:
+                raise ConfigError(f"{name} moves vectors and tuning=head keeps them; leave one out")
         kinds_of(self.corpus_kinds)
         rewordings_of(self.augment_kinds)
         trackers_of(self.track)
@@ -190,8 +194,9 @@ class Settings:
             raise ConfigError(f"prompt_words must be two words with a comma between, got {self.prompt_words!r}")
         if not self.backbone and (self.prompt or self.head_kind != "linear"):
             raise ConfigError("head_kind and prompt are for a --backbone of your own; what ships has neither")
-        if self.backbone and self.pretrain_steps:
-            raise ConfigError("pretrain_steps is for what ships; leave it or the backbone out")
+        for name in ("pretrain_steps", "contrast"):
+            if getattr(self, name) and self.backbone:
+                raise ConfigError(f"{name} is for what ships; leave it or the backbone out")
 
     def groups_of_run(self, processes: int) -> int:
         """How many groups all steps take together, where so many processes share a step."""

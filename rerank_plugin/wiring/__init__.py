@@ -209,6 +209,6 @@ def calibration_windows(setup: Setup, collection: Collection, model: Path, *, pr
                 said_by_pair = reader.interact(query.text, texts)
                 interactions = said_by_pair.logits.astype("float64")
             judgments = {key: grade for key, grade in collection.qrels[query.query_id].items() if key not in query.drop}
-            windows.append(Window(request, interactions, judgments))
+            windows.append(Window(request, interactions, judgments, collection=collection.name))
             step()
     return windows
