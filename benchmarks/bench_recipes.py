@@ -77,6 +77,8 @@ RECIPES = {
     "labels + teachers, MarginMSE": Recipe(teachers=True, settings={"distill_loss": "margin_mse"}),
     "corpus": Recipe(labels=False, corpus=True),
     "labels, head only": Recipe(settings={"tuning": "head"}),
+    "labels + contrast": Recipe(settings={"contrast": 1.0}),
+    "labels + teachers + contrast": Recipe(teachers=True, settings={"contrast": 1.0}),
     "labels, lambda": Recipe(settings={"loss": "lambda"}),
 }
 

@@ -54,7 +54,8 @@ class Window:
     taught: NDArray[np.float64] | None = None
     #: Where candidates were shown for this query and clicked, by document id; empty without a log.
     shown: Mapping[str, Sequence[Shown]] = field(default_factory=dict)
-    #: Candidates that no label is believed of, not even that the unjudged are irrelevant.
+    #: Documents that no label is believed of, not even that the unjudged are irrelevant: candidates, and what the query
+    #: was made of, which another query of the batch may have found.
     open: frozenset[str] = frozenset()
     #: How much each factor is asked for, as in ``OPEN_GATES``; ``None`` is as the words of the query say.
     gates: Mapping[str, float] | None = None

@@ -8,17 +8,22 @@ Henderson et al. 2017, Karpukhin et al. 2020). Only vectors can have them: a pai
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
+from accelerate.utils import send_to_device
 from torch import Tensor
 
 from rerank_plugin.training.losses import listwise_softmax
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from rerank_plugin.training.groups import Group
     from rerank_plugin.training.trunk import TextReader, Trunk
+
+Parts = TypeVar("Parts", bound="DataclassInstance")
 
 #: What cosines are multiplied with in the softmax: 1 / .05, as sentence-transformers does; within 1, they could tell
 #: no document from hundreds of others.
@@ -66,14 +71,7 @@ class Alone:
 
     def to(self, device: torch.device | str, **more: Any) -> Alone:
         """The texts on a device."""
-        moved: dict[str, Any] = {
-            each.name: value.to(device, **more)
-            for each in fields(self)
-            if isinstance(value := getattr(self, each.name), Tensor)
-        }
-        for name in ("asked", "read"):
-            moved[name] = {key: value.to(device, **more) for key, value in getattr(self, name).items()}
-        return Alone(**moved)
+        return moved(self, device, **more)
 
     def cosines(self, trunk: Trunk) -> Tensor:
         """(queries, documents) by the vectors of a trunk that encodes; 0 for a document without text, as in serving."""
@@ -88,6 +86,13 @@ class Alone:
     def loss(self, cosines: Tensor) -> Tensor:
         """Scalar: the listwise loss of every query over the documents of all."""
         return listwise_softmax(SCALE * cosines, self.grades, self.believed)
+
+
+def moved(parts: Parts, device: torch.device | str, **more: Any) -> Parts:
+    """A dataclass of tensors, dictionaries of tensors and the like, all on a device."""
+    return replace(
+        parts, **{each.name: send_to_device(getattr(parts, each.name), device, **more) for each in fields(parts)}
+    )
 
 
 def _inputs(reader: TextReader, texts: Sequence[str]) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -19,7 +19,7 @@ from torch.nn import functional
 from rerank_plugin.domain.candidate import NEUTRAL
 from rerank_plugin.domain.factors import PRIORS, Weights
 from rerank_plugin.domain.statements import texts_of
-from rerank_plugin.training.contrast import Alone
+from rerank_plugin.training.contrast import Alone, moved
 
 if TYPE_CHECKING:
     from rerank_plugin.ranking.relevance import Fit
@@ -64,14 +64,7 @@ class Batch:
 
     def to(self, device: torch.device | str, **more: Any) -> Batch:
         """The batch on a device: accelerate's loaders ask for it by this name."""
-        moved: dict[str, Any] = {
-            each.name: value.to(device, **more)
-            for each in fields(self)
-            if isinstance(value := getattr(self, each.name), Tensor)
-        }
-        if self.alone is not None:
-            moved["alone"] = self.alone.to(device, **more)
-        return Batch(rows={name: value.to(device, **more) for name, value in self.rows.items()}, **moved)
+        return moved(self, device, **more)
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ def pseudo_labelled(
         queries=sum({0, 1} <= set(window.judgments.values()) for window in found),
         relevant=sum(grade for window in found for grade in window.judgments.values()),
         irrelevant=sum(1 - grade for window in found for grade in window.judgments.values()),
-        open=sum(len(window.open) for window in found),
+        open=sum(each.doc_id in window.open for window in found for each in window.request.candidates),
     )
 
 
@@ -76,7 +76,7 @@ def with_labels(window: Window, log_odds: NDArray[np.float64], *, relevant: floa
             grades[each.doc_id] = 0
         else:
             unsure.add(each.doc_id)
-    return replace(window, judgments=grades, open=frozenset(unsure))
+    return replace(window, judgments=grades, open=window.open | unsure)
 
 
 def said_of(window: Window, head: RelevanceHead) -> NDArray[np.float64]:

@@ -209,6 +209,7 @@ def calibration_windows(setup: Setup, collection: Collection, model: Path, *, pr
                 said_by_pair = reader.interact(query.text, texts)
                 interactions = said_by_pair.logits.astype("float64")
             judgments = {key: grade for key, grade in collection.qrels[query.query_id].items() if key not in query.drop}
-            windows.append(Window(request, interactions, judgments, collection=collection.name))
+            window = Window(request, interactions, judgments, open=query.drop, collection=collection.name)
+            windows.append(window)
             step()
     return windows

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from contextlib import nullcontext
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,11 @@ from click.testing import CliRunner, Result
 from rerank_plugin.cli.main import main
 from rerank_plugin.config import Rerank
 from rerank_plugin.domain.factors import Weights
+from rerank_plugin.evaluation.collection import read_beir
 from rerank_plugin.evaluation.runs import read_trec
 from rerank_plugin.models.folder import default_model_folder, update_manifest
 from rerank_plugin.ranking.load import load_ranker
+from rerank_plugin.wiring import Setup, calibration_windows
 
 NOW = "2024-01-01T00:00:00Z"
 #: id | title | year | ids it refers to | text
@@ -263,6 +268,17 @@ def test_queries_that_ask_with_a_document_of_their_own_do_not_find_it(out, datas
         ids = read_trec(tmp_path / "to" / "runs" / f"{name}.run").ids("q1")
         assert ids[0] == "d9", name
         assert "d2" not in ids
+
+
+def test_a_window_says_its_collection_and_doubts_what_its_query_was_made_of(out, dataset):
+    asked = read_beir(dataset, "test")
+    (first, *others), into = asked.queries, out / "engine"
+    asked = replace(asked, queries=(replace(first, drop=frozenset({"d2"})), *others))
+    setup = Setup(engine=f"embedded:{into}", index="demo", now=datetime(2024, 1, 1, tzinfo=UTC))
+    windows = calibration_windows(setup, asked, default_model_folder(), progress=lambda *_: nullcontext(lambda: None))
+    assert [each.open for each in windows] == [{"d2"}, set(), set(), set()]
+    assert {each.collection for each in windows} == {dataset.name}
+    assert "d2" not in windows[0].judgments
 
 
 def test_calibrate_fits_a_folder_that_then_ranks(dataset, tmp_path):

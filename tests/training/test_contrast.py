@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from rerank_plugin.training.loop import outputs, rates
 from rerank_plugin.training.mix import Batch, Collator, Mix
 from rerank_plugin.training.objective import balance_of, losses_of
 from rerank_plugin.training.settings import Settings
+from training.test_loop import SETTINGS, run
 from training.training_samples import reader, small_trunk, window
 
 pytestmark = [pytest.mark.train, pytest.mark.filterwarnings("ignore")]
@@ -173,3 +175,21 @@ def test_groups_say_what_the_batch_asks_of_them() -> None:
 def test_it_is_refused_where_no_vector_moves(told: dict[str, str], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         Settings(contrast=1.0, **told)  # type: ignore[arg-type]
+
+
+def test_a_run_that_was_cut_off_ends_as_the_whole_one(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, contrast=1.0)
+    done, mix_of_whole, _ = run(tmp_path / "whole", settings)
+
+    def cut(line: str) -> None:
+        if line.startswith("step 9 "):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", settings, tell=cut)
+    again, mix_of_cut, _ = run(tmp_path / "cut", settings, resume=True)
+    assert again == done
+    for name, value in mix_of_whole.state_dict().items():
+        assert torch.equal(mix_of_cut.state_dict()[name], value), name
+    _, without, _ = run(tmp_path / "without", SETTINGS)
+    assert not torch.equal(without.log_slopes, mix_of_whole.log_slopes)

@@ -209,6 +209,8 @@ WAYS = [
     {"schedule": "constant_with_warmup"},
     {"tuning": "head"},
     {"tuning": "lora", "frozen_layers": 1},
+    {"contrast": 1.0, "balance": "uncertainty"},
+    {"contrast": 1.0, "balance": "stochastic", "tuning": "prefix"},
 ]
 
 
