@@ -42,6 +42,13 @@ def test_both_tails_by_hand() -> None:
     assert with_labels(unjudged(), said, relevant=1.0, irrelevant=0.0).judgments == {}
 
 
+def test_what_a_query_was_made_of_stays_open_and_is_not_counted() -> None:
+    made = [replace(each, open=frozenset({"elsewhere"})) for each in (unjudged("q1"), unjudged("q2"))]
+    found = pseudo_labelled(made, planted(5, 40), HEAD, relevant=0.99, irrelevant=0.0)
+    assert all(each.open == {"elsewhere", "d0", "d1", "d2", "d3", "d4", "d5"} for each in found.windows)
+    assert found.open == 12
+
+
 def test_what_stays_open_is_no_negative() -> None:
     said = np.log(np.array([9.0, 1.0, 1 / 99, 1 / 99, 1.0, 1 / 99]))
     found = with_labels(unjudged(cosines=[0.9, 0.1, 0.1, 0.1, 0.1, 0.1]), said, relevant=0.8, irrelevant=0.05)
