@@ -94,9 +94,13 @@ class NewIndex:
         done: Callable[[int, Outcome], None],
         advance: Advance,
     ) -> None:
-        """Writes the documents, a few requests at once.
+        """Writes the documents, a few requests at once, to an engine in this process one after the other.
 
-        :param lasting: whether what the engine acknowledged outlives its end; else it is asked to refresh before.
+        There every thread waits for the same lock, and documents whose scores are equal stand in the order of indexing:
+        two loads of the same documents must find the same.
+
+        :param lasting: whether what the engine acknowledged outlives its end; else it runs in this process, and is
+            asked to refresh before.
         :param done: told how many documents more, in order, will never have to be written again, and their outcome.
         :param advance: told how many documents more were answered for.
         :raises EngineError: the engine refused the index, or stayed away for minutes.
@@ -111,7 +115,7 @@ class NewIndex:
             done(waiting, outcome)
             waiting, outcome = 0, Outcome()
 
-        with ThreadPoolExecutor(2 * AT_ONCE, "request") as executor:
+        with ThreadPoolExecutor(2 * AT_ONCE if lasting else 1, "request") as executor:
             for count, sent in _ahead(_pages(operations), writer, executor):
                 outcome += settled(sent)
                 waiting, pages = waiting + count, pages + 1

@@ -224,3 +224,13 @@ def test_what_the_engine_refuses_is_listed_and_the_rest_is_written(client, index
     listed = [json.loads(line) for line in (tmp_path / "rejects.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [each["reason"][:4] for each in listed if each["kind"] == "refused"] == ["400 "]
     assert client.count(index=index)["count"] == 4
+
+
+def test_the_embedded_engine_keeps_the_order_of_the_documents(tmp_path: Path) -> None:
+    """Equal scores stand in the order of indexing, so that two loads of the same documents find the same."""
+    count, filling = 6000, "word " * 300
+    records = [{"_id": f"d{place}", "text": f"{filling}{place}"} for place in range(count)]  # three pages of requests
+    with connect(f"embedded:{tmp_path / 'engine'}") as client:
+        run(client, tmp_path, "ordered", records)
+        found = client.search(index="ordered", body={"query": {"match": {"content": "word"}}, "size": 3000})
+    assert [hit["_id"] for hit in found["hits"]["hits"]] == [f"d{place}" for place in range(3000)]
