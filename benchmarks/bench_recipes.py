@@ -79,6 +79,7 @@ RECIPES = {
     "labels, head only": Recipe(settings={"tuning": "head"}),
     "labels + contrast": Recipe(settings={"contrast": 1.0}),
     "labels + teachers + contrast": Recipe(teachers=True, settings={"contrast": 1.0}),
+    "labels + corpus + teachers + contrast": Recipe(corpus=True, teachers=True, settings={"contrast": 1.0}),
     "labels, lambda": Recipe(settings={"loss": "lambda"}),
 }
 
