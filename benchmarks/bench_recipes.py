@@ -318,8 +318,10 @@ def printed(found: dict[str, Any]) -> str:
     ]
     lines += ["|---|---|---|---|---|---|---|---|---|---|"]
     for recipe, row in found["recipes"].items():
-        step = row["trained"].get("best_step")
-        name = recipe if step is None else f"{recipe} (step {step})"
+        name = recipe
+        if learned := row["trained"]:
+            before, after = (short(learned[when], ".3f") for when in ("before", "after"))
+            name = f"{recipe} (step {learned['best_step']}, dev {before} -> {after})"
         for test, cell in row["collections"].items():
             differences = [difference(cell[f"mixed - {less}"]) for less in ("fused", "shut")]
             means = {arm: short(cell[arm], ".3f") for arm in ("fused", *ARMS)}

@@ -49,6 +49,19 @@ def test_means_and_differences_by_hand(bench: ModuleType) -> None:
     assert found["zero-shot"]["mixed - fused"]["delta"] == pytest.approx(-0.1)
 
 
+def test_a_recipe_says_what_it_came_to_on_the_validating_queries(bench: ModuleType) -> None:
+    cell = {arm: [0.5, 0.7] for arm in ("fused", "alone", "mixed", "shuffled", "shut")}
+    start = {"trained": {}, "own": cell}
+    row = {"trained": {"best_step": 30, "before": 0.68842, "after": 0.7252}, "own": cell}
+    settings = {"max_steps": 90, "groups": 8, "group_size": 4, "tokens": 64, "validate_window": 20}
+    told = {"settings": settings, "start": "s", "teachers": [], "gain": "linear", "seed": 0, "versions": {"torch": "2"}}
+    lines = bench.printed(
+        {**told, "recipes": {"start": bench.summary(start, start, "own", 0), "a": bench.summary(row, start, "own", 0)}}
+    ).splitlines()
+    assert lines[2].startswith("| start | own | 2 | .600 |")
+    assert lines[3].startswith("| a (step 30, dev .688 -> .725) | own | 2 | .600 | .600 | .600 | +.000")
+
+
 def test_differences_are_short() -> None:
     assert difference({"delta": 0.1, "ci95": [-0.01, 1.0]}) == "+.100, -.010..+1.000"
     assert difference({"delta": -0.3, "ci95": None}) == "-.300"
